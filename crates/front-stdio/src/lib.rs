@@ -1,0 +1,1 @@
+//! upload-pack and receive-pack over standard input and output.

@@ -1,0 +1,1 @@
+//! Git configuration files: parsing, includes, precedence and typed access.

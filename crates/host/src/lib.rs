@@ -1,0 +1,1 @@
+//! The only door: names to repositories, callers, access, limits.

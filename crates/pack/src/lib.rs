@@ -1,0 +1,1 @@
+//! Git's pack-related formats over byte slices: entries, deltas, indices, bitmaps, commit-graph.

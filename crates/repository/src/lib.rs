@@ -1,0 +1,1 @@
+//! One repository over the two storage seams: objects, history, incoming packs, reachability, pack plans.

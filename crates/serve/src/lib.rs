@@ -1,0 +1,1 @@
+//! What a Git server answers: advertisement, ls-refs, fetch, push, object-info.

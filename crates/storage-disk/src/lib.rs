@@ -1,0 +1,1 @@
+//! Ordinary bare repositories on disk as a RefStore and a BlobStore.

@@ -1,0 +1,1 @@
+//! The two storage seams, RefStore and BlobStore, with strict in-memory stores and a conformance suite.

@@ -1,0 +1,1 @@
+//! Test parts: stock git as oracle, repository scenarios, transcripts, faults.
