@@ -3,10 +3,21 @@
 //!
 //! Floor 0: knows bytes only; no file, no pack, no repository, no network.
 
+mod commit;
 mod hash;
+mod header;
 mod id;
 mod kind;
+mod parse_error;
+mod refname;
+mod tag;
+mod tree;
 
+pub use commit::{CommitRef, Parents};
 pub use hash::{Checksum, Collision, ObjectHasher, loose_header, object_id};
 pub use id::{HashKind, ID_BYTES_MAX, ObjectId};
 pub use kind::Kind;
+pub use parse_error::ParseError;
+pub use refname::{RefName, RefNameError, check_ref_format, check_ref_format_onelevel};
+pub use tag::TagRef;
+pub use tree::{EntryMode, TreeEntry, TreeIter};
