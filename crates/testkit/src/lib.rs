@@ -1,1 +1,20 @@
-//! Test parts: stock git as oracle, repository scenarios, transcripts, faults.
+//! Test parts: stock git as the oracle, repositories made to order, sessions
+//! as readable text, and child servers that never outlive their test.
+//!
+//! A dev-dependency only. Everything here panics with a full account instead of
+//! returning an error: a test has nothing better to do with one. It knows no
+//! Packhorse crate above the object ids, so that every crate may use it.
+
+mod git;
+mod random;
+mod scenario;
+mod server;
+mod temp_dir;
+mod transcript;
+
+pub use git::{GitOutput, RealGit};
+pub use random::Random;
+pub use scenario::{Change, FastImport, Mark, Scenario};
+pub use server::ServerProcess;
+pub use temp_dir::TempDir;
+pub use transcript::{Transcript, check, render};
