@@ -1,1 +1,33 @@
-//! The two storage seams, RefStore and BlobStore, with strict in-memory stores and a conformance suite.
+//! The two storage seams of Packhorse: [`RefStore`], the small mutable truth of a
+//! repository, and [`BlobStore`], its immutable bytes by name.
+//!
+//! Here are the traits, the strictest possible in-memory stores ([`MemoryRefs`],
+//! [`MemoryBlobs`]), wrappers that work over any store ([`PrefixBlobs`],
+//! [`LimitBlobs`], [`faulty`]) and, behind the feature `conformance`, the one test
+//! suite every backend runs.
+//!
+//! This crate must not know any backend's type, nor what the bytes of a blob mean.
+
+mod blobs;
+mod conflict;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+pub mod faulty;
+mod limit;
+mod memory;
+mod parts;
+mod prefix;
+mod refs;
+
+pub use blobs::{BlobMeta, BlobName, BlobStore, BlobWriter, Stage, check_blob_name};
+pub use conflict::{check_edits, prefixes_of};
+pub use error::{Blame, CommitError, Error, Result};
+pub use limit::{BlobLimits, LimitBlobs};
+pub use memory::{MemoryBlobs, MemoryRefs};
+pub use parts::{LocalPaths, Parts};
+pub use prefix::PrefixBlobs;
+pub use refs::{
+    Change, Expected, Peeled, Prepared, Ref, RefEdit, RefSnapshot, RefStore, RefTransaction,
+    RefView, ReflogLine, Target, TargetView,
+};

@@ -1,0 +1,109 @@
+//! The in-memory stores and the wrappers, through the conformance suite.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use object::{HashKind, RefName};
+use storage::faulty::{Fault, Faults, FaultyBlobs, FaultyRefs};
+use storage::{
+    Blame, BlobLimits, BlobStore, Error, LimitBlobs, MemoryBlobs, MemoryRefs, PrefixBlobs,
+    RefStore, RefTransaction, conformance,
+};
+
+fn memory_refs(hash: HashKind) -> Arc<dyn RefStore> {
+    let head = RefName::new("refs/heads/main").expect("valid");
+    Arc::new(MemoryRefs::new(hash, head))
+}
+
+fn memory_blobs() -> Arc<dyn BlobStore> {
+    Arc::new(MemoryBlobs::new())
+}
+
+#[test]
+fn memory_conforms() {
+    for hash in [HashKind::Sha1, HashKind::Sha256] {
+        conformance::refs::run(hash, &|| memory_refs(hash));
+    }
+    conformance::blobs::run(&memory_blobs);
+}
+
+#[test]
+fn wrappers_conform() {
+    conformance::blobs::run(&|| {
+        Arc::new(PrefixBlobs::new(memory_blobs(), "tenant/repo.git").expect("a valid prefix"))
+    });
+    conformance::blobs::run(&|| Arc::new(LimitBlobs::new(memory_blobs(), BlobLimits::default())));
+    conformance::blobs::run(&|| {
+        Arc::new(FaultyBlobs::new(memory_blobs(), Faults::new(Fault::None)))
+    });
+    let hash = HashKind::Sha1;
+    conformance::refs::run(hash, &|| {
+        Arc::new(FaultyRefs::new(memory_refs(hash), Faults::new(Fault::None)))
+    });
+}
+
+#[test]
+fn a_prefix_keeps_neighbours_apart() {
+    let shared = memory_blobs();
+    let one = PrefixBlobs::new(Arc::clone(&shared), "one").expect("valid");
+    let two = PrefixBlobs::new(Arc::clone(&shared), "two").expect("valid");
+    let mut stage = one.stage().expect("a stage");
+    let mut writer = stage.create("pack/a.pack").expect("new");
+    writer.write_all(b"bytes").expect("written");
+    writer.finish().expect("finished");
+    stage.publish().expect("published");
+    assert_eq!(one.list("pack/").expect("listed").len(), 1);
+    assert_eq!(two.list("pack/").expect("listed").len(), 0);
+    assert_eq!(shared.read("one/pack/a.pack", 0..9).expect("there"), "bytes");
+}
+
+#[test]
+fn limits_refuse_in_words_and_leave_nothing() {
+    let limits = BlobLimits { blob_bytes_max: 10, stage_bytes_max: 15 };
+    let store = LimitBlobs::new(memory_blobs(), limits);
+    let mut stage = store.stage().expect("a stage");
+    let mut first = stage.create("pack/a.pack").expect("new");
+    first.write_all(&[0; 10]).expect("exactly the limit");
+    let error = first.write_all(b"x").expect_err("one byte over");
+    assert_eq!(error.to_string(), "pack/a.pack: 11 bytes are over the limit of 10");
+    let inner = error.downcast::<Error>().expect("the store's own error");
+    assert_eq!((inner.blame(), inner.what()), (Blame::Caller, "pack/a.pack"));
+    first.finish().expect("finished");
+    let mut second = stage.create("pack/b.pack").expect("new");
+    second.write_all(&[0; 6]).expect_err("the stage is over its limit");
+    second.write_all(&[0; 5]).expect("exactly the limit");
+    drop((second, stage));
+    assert_eq!(store.list("pack/").expect("listed"), []);
+}
+
+#[test]
+fn the_planned_write_fails_and_a_crash_stays() {
+    let faults = Faults::new(Fault::FailWrite(1, std::io::ErrorKind::StorageFull));
+    let refs = FaultyRefs::new(memory_refs(HashKind::Sha1), Arc::clone(&faults));
+    let error = refs.commit(RefTransaction::default()).expect_err("the first write fails");
+    assert!(error.to_string().contains("no space left"), "{error}");
+    refs.commit(RefTransaction::default()).expect("the second does not");
+    assert_eq!(faults.writes(), 3);
+
+    let faults = Faults::new(Fault::CrashAtWrite(2));
+    let blobs = FaultyBlobs::new(memory_blobs(), Arc::clone(&faults));
+    let mut stage = blobs.stage().expect("write 1");
+    assert!(stage.create("pack/a.pack").is_err());
+    assert!(faults.crashed());
+    assert!(blobs.list("pack/").is_err(), "nothing works after a crash");
+}
+
+#[test]
+fn short_reads_repeat_with_their_seed() {
+    let run = |seed| {
+        let faults = Faults::with_short_reads(Fault::None, 3, seed);
+        let blobs = FaultyBlobs::new(memory_blobs(), faults);
+        let mut stage = blobs.stage().expect("a stage");
+        stage.create("pack/a.pack").expect("new").finish().expect("finished");
+        stage.publish().expect("published");
+        (0..50).map(|_| blobs.read("pack/a.pack", 0..1).is_ok()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+    assert!(run(7).contains(&false) && run(7).contains(&true));
+}
