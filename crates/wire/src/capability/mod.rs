@@ -1,0 +1,96 @@
+//! Capabilities: ONE table per service both advertises a capability and accepts it.
+//!
+//! What a server offers in one configuration is an [`UploadPackOffer`] or a
+//! [`ReceivePackOffer`]. A row of a table says whether the offer contains a
+//! capability, and what a client's asking for it does; so nothing can be
+//! accepted that was not advertised, and nothing advertised that is not accepted.
+//! The order of the rows is the order git advertises them in.
+//!
+//! The v2 table, of commands and keys instead of capabilities, is in [`crate::v2`].
+
+mod receive_pack;
+mod upload_pack;
+
+use bstr::{BString, ByteSlice as _};
+
+use crate::Error;
+use crate::quote::quote;
+
+pub use receive_pack::ReceivePackOffer;
+pub(crate) use receive_pack::{RECEIVE_PACK, push_cert_offered};
+pub(crate) use upload_pack::UPLOAD_PACK;
+pub use upload_pack::{Unborn, UploadPackOffer};
+
+/// One capability of a v0 and v1 service: `O` is the server's offer, `R` the
+/// request that is being read.
+pub(crate) struct Capability<O, R> {
+    pub(crate) name: &'static str,
+    pub(crate) offered: fn(&O) -> Offered,
+    /// What asking for it does; gets the value behind `=`, empty without one.
+    pub(crate) accept: fn(&mut R, &[u8]) -> Result<(), Error>,
+}
+
+/// How a capability stands in an advertisement.
+pub(crate) enum Offered {
+    No,
+    Plain,
+    /// `name=value`, once for each value.
+    Values(Vec<BString>),
+}
+
+impl Offered {
+    fn plain_if(offered: bool) -> Self {
+        if offered { Offered::Plain } else { Offered::No }
+    }
+
+    fn value(value: impl Into<BString>) -> Self {
+        Offered::Values(vec![value.into()])
+    }
+
+    fn optional(value: Option<&BString>) -> Self {
+        value.map_or(Offered::No, |value| Offered::value(value.clone()))
+    }
+}
+
+/// The capability list as it stands behind the NUL of the first advertised line.
+pub(crate) fn list<O, R>(table: &[Capability<O, R>], offer: &O) -> BString {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    for row in table {
+        match (row.offered)(offer) {
+            Offered::No => {}
+            Offered::Plain => words.push(row.name.into()),
+            Offered::Values(values) => words.extend(
+                values.iter().map(|value| [row.name.as_bytes(), b"=", value.as_slice()].concat()),
+            ),
+        }
+    }
+    BString::from(bstr::join(" ", words))
+}
+
+/// Takes a client's capability list into its request.
+///
+/// Words this table does not know are ignored, as git does: old and foreign clients
+/// send them. What the table knows but the server did not advertise is refused.
+pub(crate) fn accept<O, R>(
+    table: &[Capability<O, R>],
+    offer: &O,
+    asked: &[u8],
+    request: &mut R,
+) -> Result<(), Error> {
+    for word in asked.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        let (name, value) = word.split_once_str("=").unwrap_or((word, b""));
+        let Some(row) = table.iter().find(|row| row.name.as_bytes() == name) else {
+            continue;
+        };
+        if matches!((row.offered)(offer), Offered::No) {
+            return Err(Error::Refused(format!("unknown capability '{}'", quote(word))));
+        }
+        (row.accept)(request, value)?;
+    }
+    Ok(())
+}
+
+/// For capabilities that say something about the server alone.
+fn nothing_to_accept<R>(_: &mut R, _: &[u8]) -> Result<(), Error> {
+    Ok(())
+}
