@@ -1,6 +1,6 @@
 //! What can be wrong with the bytes of a pack or of a file beside it.
 
-/// Why bytes were refused. The bytes are to blame in every variant but [`Error::Io`].
+/// Why bytes were refused. The bytes are to blame in every variant but the last two.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes contradict their format.
@@ -37,9 +37,12 @@ pub enum Error {
         /// The limit, in bytes.
         max: u64,
     },
-    /// The input could not be read, or a callback could not take its output.
+    /// The input could not be read, or a file being written could not.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The raw bytes of an arriving pack could not be stored; not the peer's fault.
+    #[error("cannot store the pack: {0}")]
+    Store(#[source] std::io::Error),
 }
 
 impl Error {

@@ -17,9 +17,11 @@ pub mod idx;
 pub mod inflate;
 pub mod pack_file;
 pub mod rev;
+pub mod scan;
 
 pub use entry::{EntryHeader, EntryKind};
 pub use error::Error;
 pub use idx::Index;
 pub use pack_file::PackFile;
 pub use rev::{PackOrder, RevIndex};
+pub use scan::Scanner;
