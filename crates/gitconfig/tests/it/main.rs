@@ -1,0 +1,4 @@
+//! Compares what is read with what stock git reads.
+
+mod oracle;
+mod values;
