@@ -1,1 +1,31 @@
-//! Ordinary bare repositories on disk as a RefStore and a BlobStore.
+//! Ordinary bare repositories on disk as a [`storage::RefStore`] and a [`storage::BlobStore`].
+//!
+//! What is written here, stock git reads, and the other way round, at any moment and
+//! with both at work: the same file names, lock files, quarantine directories and order
+//! of writes. Sources: git's `gitrepository-layout` and the behaviour of its files ref
+//! backend. Refs in the reftable format are refused.
+//!
+//! Knows files and directories; it must not know what objects or packs mean.
+
+mod alternates;
+mod blobs;
+mod discover;
+mod disk;
+mod format;
+mod gitdir;
+mod init;
+mod open;
+mod owner;
+pub mod packed_refs;
+mod refs;
+mod shared;
+mod worktree;
+
+pub use blobs::DiskBlobs;
+pub use discover::{Discovered, discover, discover_with, expand_user};
+pub use disk::{BeforeChange, Durability};
+pub use format::RepositoryFormat;
+pub use init::init_bare;
+pub use open::{OpenOptions, open};
+pub use owner::{OwnerContext, check_owner};
+pub use refs::{FilesRefs, RefSettings, ReflogPolicy};

@@ -53,6 +53,14 @@ pub enum Error {
         /// Git's words where git has any.
         detail: String,
     },
+    /// A safety rule forbids using the storage (git's `safe.directory`). Refuse in these words.
+    #[error("{detail}")]
+    Refused {
+        /// The repository.
+        what: String,
+        /// What somebody may do about it.
+        detail: String,
+    },
     /// A configured limit was passed. Refuse the request; the store is fine.
     #[error("{what}: {bytes} bytes are over the limit of {bytes_max}")]
     TooLarge {
@@ -143,6 +151,7 @@ impl Error {
             | Error::InvalidName { what }
             | Error::Corrupt { what, .. }
             | Error::Unsupported { what, .. }
+            | Error::Refused { what, .. }
             | Error::TooLarge { what, .. }
             | Error::Full { what, .. }
             | Error::ReadOnly { what, .. }
@@ -170,6 +179,7 @@ impl From<Error> for io::Error {
             Error::InvalidName { .. } => io::ErrorKind::InvalidInput,
             Error::Corrupt { .. } => io::ErrorKind::InvalidData,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::Refused { .. } => io::ErrorKind::PermissionDenied,
             Error::TooLarge { .. } => io::ErrorKind::FileTooLarge,
             Error::Full { source, .. }
             | Error::ReadOnly { source, .. }
