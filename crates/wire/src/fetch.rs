@@ -92,8 +92,6 @@ pub struct FetchRequest {
     pub server_options: Vec<BString>,
     /// The hash of the client, which is the repository's.
     pub object_format: HashKind,
-    /// Protocols of `packfile-uris` (v2).
-    pub packfile_uris: Vec<BString>,
 }
 
 impl FetchRequest {

@@ -274,6 +274,7 @@ impl PushParser {
         if bytes.is_empty() {
             return Ok(());
         }
+        // git has these words too, but looks in the wrong place and mixes the two.
         if !self.request.commands.is_empty() {
             let words = "protocol error: got both push certificate and unsigned commands";
             return Err(Error::Malformed(words.to_owned()));
