@@ -21,6 +21,12 @@ pub(crate) use receive_pack::{RECEIVE_PACK, push_cert_offered};
 pub(crate) use upload_pack::UPLOAD_PACK;
 pub use upload_pack::{Unborn, UploadPackOffer};
 
+/// An agent as one word that an advertisement can carry: trimmed, with a dot for every
+/// byte that is not printable ASCII, as git makes its own (`GIT_USER_AGENT`).
+pub fn agent_word(agent: &[u8]) -> BString {
+    agent.trim().iter().map(|&byte| if byte.is_ascii_graphic() { byte } else { b'.' }).collect()
+}
+
 /// One capability of a v0 and v1 service: `O` is the server's offer, `R` the
 /// request that is being read.
 pub(crate) struct Capability<O, R> {
@@ -93,4 +99,69 @@ pub(crate) fn accept<O, R>(
 /// For capabilities that say something about the server alone.
 fn nothing_to_accept<R>(_: &mut R, _: &[u8]) -> Result<(), Error> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::FetchParser;
+    use crate::filter::FilterRules;
+    use crate::limits::Limits;
+    use crate::push::PushParser;
+    use object::HashKind;
+
+    /// Asks for every capability of a table: exactly what is advertised is accepted.
+    fn check<O, R>(table: &[Capability<O, R>], offer: &O, request: impl Fn() -> R) {
+        let list = list(table, offer);
+        for row in table {
+            let advertised = list.split_str(" ").any(|word| {
+                word.strip_prefix(row.name.as_bytes())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+            });
+            let word = match row.name {
+                "object-format" => "object-format=sha1",
+                name => name,
+            };
+            let accepted = accept(table, offer, word.as_bytes(), &mut request()).is_ok();
+            assert_eq!(accepted, advertised, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn what_is_advertised_is_accepted_and_nothing_else() {
+        let fetch = || FetchParser::new(HashKind::Sha1, &Limits::default());
+        let bare = UploadPackOffer::new(HashKind::Sha1, "x");
+        let full = UploadPackOffer {
+            session_id: Some("s".into()),
+            symrefs: vec![("HEAD".into(), "refs/heads/main".into())],
+            allow_tip_sha1_in_want: true,
+            allow_reachable_sha1_in_want: true,
+            no_done: true,
+            filter: Some(FilterRules::default()),
+            ..bare.clone()
+        };
+        check(UPLOAD_PACK, &bare, fetch);
+        check(UPLOAD_PACK, &full, fetch);
+
+        let push = || PushParser::new(HashKind::Sha1, &Limits::default());
+        let bare = ReceivePackOffer {
+            atomic: false,
+            ofs_delta: false,
+            ..ReceivePackOffer::new(HashKind::Sha1, "x")
+        };
+        let full = ReceivePackOffer {
+            session_id: Some("s".into()),
+            push_cert_nonce: Some("n".into()),
+            push_options: true,
+            ..ReceivePackOffer::new(HashKind::Sha1, "x")
+        };
+        check(RECEIVE_PACK, &bare, push);
+        check(RECEIVE_PACK, &full, push);
+    }
+
+    #[test]
+    fn an_agent_is_one_printable_word() {
+        assert_eq!(agent_word(b" my server/1.0\n\xc3\xa9 "), "my.server/1.0...");
+        assert_eq!(agent_word(b"git/2.55.0-Linux"), "git/2.55.0-Linux");
+    }
 }

@@ -3,7 +3,7 @@
 use bstr::BString;
 use object::HashKind;
 
-use super::{Capability, Offered, nothing_to_accept};
+use super::{Capability, Offered, agent_word, nothing_to_accept};
 use crate::Error;
 use crate::push::PushParser;
 
@@ -12,7 +12,7 @@ use crate::push::PushParser;
 pub struct ReceivePackOffer {
     /// The hash of the repository.
     pub object_format: HashKind,
-    /// The server's name and version, one word without spaces.
+    /// The server's name and version: one word ([`agent_word`]).
     pub agent: BString,
     /// The id of this session where `transfer.advertiseSID` is set.
     pub session_id: Option<BString>,
@@ -27,11 +27,12 @@ pub struct ReceivePackOffer {
 }
 
 impl ReceivePackOffer {
-    /// What git offers when nothing is configured.
-    pub fn new(object_format: HashKind, agent: impl Into<BString>) -> Self {
+    /// What git offers when nothing is configured. The agent is made one word
+    /// ([`agent_word`]).
+    pub fn new(object_format: HashKind, agent: impl AsRef<[u8]>) -> Self {
         ReceivePackOffer {
             object_format,
-            agent: agent.into(),
+            agent: agent_word(agent.as_ref()),
             session_id: None,
             atomic: true,
             ofs_delta: true,

@@ -3,7 +3,7 @@
 use bstr::BString;
 use object::HashKind;
 
-use super::{Capability, Offered, nothing_to_accept};
+use super::{Capability, Offered, agent_word, nothing_to_accept};
 use crate::Error;
 use crate::fetch::{FetchParser, MultiAck};
 use crate::filter::FilterRules;
@@ -29,7 +29,7 @@ pub enum Unborn {
 pub struct UploadPackOffer {
     /// The hash of the repository.
     pub object_format: HashKind,
-    /// The server's name and version, one word without spaces.
+    /// The server's name and version: one word ([`agent_word`]).
     pub agent: BString,
     /// The id of this session where `transfer.advertiseSID` is set.
     pub session_id: Option<BString>,
@@ -54,11 +54,12 @@ pub struct UploadPackOffer {
 }
 
 impl UploadPackOffer {
-    /// What git offers when nothing is configured.
-    pub fn new(object_format: HashKind, agent: impl Into<BString>) -> Self {
+    /// What git offers when nothing is configured. The agent is made one word
+    /// ([`agent_word`]).
+    pub fn new(object_format: HashKind, agent: impl AsRef<[u8]>) -> Self {
         UploadPackOffer {
             object_format,
-            agent: agent.into(),
+            agent: agent_word(agent.as_ref()),
             session_id: None,
             symrefs: Vec::new(),
             allow_tip_sha1_in_want: false,
@@ -174,6 +175,9 @@ const fn always(
 }
 
 fn symrefs(offer: &UploadPackOffer) -> Offered {
+    if offer.symrefs.is_empty() {
+        return Offered::No;
+    }
     let value = |(name, target): &(BString, BString)| {
         BString::from([name.as_slice(), b":", target.as_slice()].concat())
     };

@@ -247,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn a_length_alone_allocates_nothing() {
+        let mut reader = PacketReader::new(&b"fff0"[..]);
+        reader.next().expect_err("no data");
+        assert_eq!(reader.spill.capacity(), 0);
+        let mut reader = PacketReader::new(&b"fff0some"[..]);
+        reader.next().expect_err("little data");
+        assert!(reader.spill.capacity() < 100);
+    }
+
+    #[test]
     fn a_lower_line_limit_holds() {
         let mut reader = PacketReader::with_line_bytes_max(&b"0008abcd0009abcde"[..], 4);
         assert_eq!(reader.next().unwrap(), Packet::Data(b"abcd"));

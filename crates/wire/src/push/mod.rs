@@ -209,7 +209,7 @@ pub(crate) struct PushParser {
 }
 
 impl PushParser {
-    fn new(hash: HashKind, limits: &Limits) -> Self {
+    pub(crate) fn new(hash: HashKind, limits: &Limits) -> Self {
         PushParser {
             request: PushRequest { object_format: hash, ..PushRequest::default() },
             format_named: None,

@@ -194,3 +194,41 @@ fn pushes() {
         assert_eq!(ours, git::fatal(&output), "{request}");
     }
 }
+
+/// Of the features of `fetch` exactly those are accepted that are advertised.
+#[test]
+fn v2_features_one_by_one() {
+    let bare = || UploadPackOffer::new(HashKind::Sha1, "x");
+    let with = |change: fn(&mut UploadPackOffer)| {
+        let mut offer = bare();
+        change(&mut offer);
+        offer
+    };
+    let offers = [
+        bare(),
+        with(|offer| offer.filter = Some(wire::FilterRules::default())),
+        with(|offer| offer.ref_in_want = true),
+        with(|offer| offer.sideband_all = true),
+    ];
+    let features = [
+        ("shallow", "deepen 1"),
+        ("wait-for-done", "wait-for-done"),
+        ("filter", "filter blob:none"),
+        ("ref-in-want", "want-ref refs/heads/main"),
+        ("sideband-all", "sideband-all"),
+        ("packfile-uris", "packfile-uris https"),
+    ];
+    for offer in offers {
+        let mut advertised = Vec::new();
+        let mut writer = wire::PacketWriter::new(&mut advertised);
+        wire::v2::advertise(&mut writer, &offer).expect("into memory");
+        drop(writer);
+        let advertised = crate::transcript::unpack(&advertised);
+        let line = advertised.lines().find(|line| line.starts_with("fetch=")).expect("fetch");
+        for (feature, argument) in features {
+            let request = pack(&format!("command=fetch\n0001\n{argument}\n0000"));
+            let accepted = read_v2(&request, &offer).is_ok();
+            assert_eq!(accepted, line["fetch=".len()..].split(' ').any(|f| f == feature));
+        }
+    }
+}
