@@ -7,21 +7,32 @@
 //! is bounds-checked, so that a damaged file is an [`Error`], never a panic.
 
 mod big_endian;
+mod chunks;
 mod error;
 mod sorted_ids;
 
+pub mod bitmap;
+pub mod bitset;
 pub mod checksum;
 pub mod delta;
 pub mod entry;
+pub mod ewah;
+pub mod graph;
 pub mod idx;
 pub mod inflate;
+pub mod midx;
 pub mod pack_file;
 pub mod rev;
 pub mod scan;
 
+pub use bitmap::BitmapIndex;
+pub use bitset::BitSet;
 pub use entry::{EntryHeader, EntryKind};
 pub use error::Error;
+pub use ewah::Ewah;
+pub use graph::CommitGraph;
 pub use idx::Index;
+pub use midx::MultiPackIndex;
 pub use pack_file::PackFile;
 pub use rev::{PackOrder, RevIndex};
 pub use scan::Scanner;

@@ -91,7 +91,8 @@ impl Repo {
     }
 
     pub fn fast_import(&self, stream: &str) {
-        self.git_with(&["fast-import", "--quiet", "--force"], stream.as_bytes());
+        let packed = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--force"];
+        self.git_with(&packed, stream.as_bytes());
     }
 
     /// Name stems of all packs, oldest name first: `pack/pack-<checksum>`.
@@ -155,7 +156,7 @@ fn lines_with_one_changed(n: u32) -> String {
 }
 
 fn noise(seed: u32) -> String {
-    let mut state = u64::from(seed) | 1;
+    let mut state = u64::from(seed) * 2 + 1;
     let mut text = String::new();
     for _ in 0..40 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,5 +1,8 @@
 //! This crate against stock git: what git writes is read, what is written here git reads.
 
+mod bitmaps;
+mod commit_graph;
 mod git;
 mod index;
+mod multi_pack;
 mod receiving;
