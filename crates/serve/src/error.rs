@@ -24,4 +24,31 @@ pub enum Error {
     /// A setting of the repository cannot be understood.
     #[error(transparent)]
     Config(#[from] gitconfig::ConfigError),
+    /// The peer has been told already, in the middle of an answer.
+    #[error(transparent)]
+    Told(Box<Error>),
 }
+
+impl Error {
+    /// What the peer is told. Words about the inside of this server stay inside.
+    pub fn words_for_peer(&self) -> String {
+        match self {
+            Error::Told(error) => error.words_for_peer(),
+            Error::Wire(_) | Error::Refused(_) => self.to_string(),
+            Error::Repository(error) => match error {
+                repository::Error::Storage(_) => STORAGE_WORDS.to_owned(),
+                error => error.to_string(),
+            },
+            Error::Storage(_) => STORAGE_WORDS.to_owned(),
+            Error::Config(_) => "the repository's configuration cannot be understood".to_owned(),
+            Error::Output(_) => "the connection failed".to_owned(),
+        }
+    }
+
+    /// Whether the peer has been told already.
+    pub fn was_told(&self) -> bool {
+        matches!(self, Error::Told(_) | Error::Output(_))
+    }
+}
+
+const STORAGE_WORDS: &str = "the server's storage failed; the repository is unchanged";

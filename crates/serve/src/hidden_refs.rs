@@ -20,8 +20,10 @@ struct Pattern {
 impl HiddenRefs {
     /// The patterns for a service whose own settings lie in `section` (`receive`, `uploadpack`).
     pub fn from_config(config: &Config, section: &str) -> Self {
-        let own = format!("{section}.hideRefs");
-        Self::new(config.strings_of(&["transfer.hideRefs", &own]))
+        let own = format!("{section}.hiderefs");
+        let concerns = |name: &BStr| name == "transfer.hiderefs" || name == own.as_str();
+        let values = config.entries().filter(|entry| concerns(entry.name()));
+        Self::new(values.filter_map(|entry| entry.value()))
     }
 
     /// Patterns in configuration order, with git's marks `!` (show) and `^` (stored name).

@@ -35,4 +35,6 @@ pub struct ServerInfo {
     pub agent: BString,
     /// This session's name for `session-id`; sent only when `transfer.advertiseSID` is set.
     pub session_id: BString,
+    /// Offer `sideband-all` whatever the repository says (`GIT_TEST_SIDEBAND_ALL`).
+    pub sideband_all: bool,
 }

@@ -86,7 +86,7 @@ impl Entry {
                     entry.events.retain(|known| known != value);
                     entry.events.push(value.to_owned());
                 }
-                "enabled" => match gitconfig::parse_bool(value) {
+                "enabled" => match gitconfig::parse_bool(Some(value)) {
                     Some(enabled) => entry.disabled = !enabled,
                     None => {}
                 },

@@ -8,7 +8,7 @@ mod configured;
 mod environment;
 mod process;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -176,6 +176,16 @@ impl<'a> Hooks<'a> {
         self.environment.apply(command);
         command.env("GIT_DIR", ".");
         command.envs(extra.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// A list variable of the session's environment with one more entry, as git joins them.
+    pub(crate) fn joined(&self, name: &str, entry: &OsStr) -> OsString {
+        let mut joined = self.environment.get(name).unwrap_or_default().to_owned();
+        if !joined.is_empty() {
+            joined.push(":");
+        }
+        joined.push(entry);
+        joined
     }
 
     /// The limits hooks run under.

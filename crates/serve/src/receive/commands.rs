@@ -2,7 +2,7 @@
 
 use bstr::{BStr, BString, ByteSlice as _};
 use object::ObjectId;
-use wire::PushCommand;
+use wire::{PushCommand, ReportOptions};
 
 /// One ref the client wants changed.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub(super) struct Command {
     /// The name inside the namespace, as the client sent it.
     pub name: BString,
     /// Why it is refused, in the words of the report.
-    pub error: Option<BString>,
+    pub error: Option<String>,
     /// It is carried out by another command, or not at all.
     pub skip_update: bool,
     /// A deletion of something that was not there.
@@ -22,7 +22,7 @@ pub(super) struct Command {
     /// Its share in the proc-receive hook.
     pub proc_receive: ProcReceive,
     /// What proc-receive did instead of what was asked.
-    pub reports: Vec<Report>,
+    pub reports: Vec<ReportOptions>,
     /// Commits the client has no parents of, that this command would bring in.
     pub shallow_roots: Vec<ObjectId>,
 }
@@ -34,15 +34,6 @@ pub(super) struct ProcReceive {
     pub scheduled: bool,
     /// The hook has said what became of it.
     pub returned: bool,
-}
-
-/// What really changed, where it differs from the command.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Report {
-    pub name: Option<BString>,
-    pub old: Option<ObjectId>,
-    pub new: Option<ObjectId>,
-    pub forced: bool,
 }
 
 impl Command {
@@ -64,8 +55,8 @@ impl Command {
         self.new.is_null()
     }
 
-    pub fn refuse(&mut self, reason: impl AsRef<[u8]>) {
-        self.error = Some(BString::from(reason.as_ref()));
+    pub fn refuse(&mut self, reason: impl Into<String>) {
+        self.error = Some(reason.into());
     }
 
     /// Whether this server is still to carry it out.
@@ -106,8 +97,9 @@ pub(super) fn hook_input(commands: &[Command], told: Told) -> Vec<u8> {
             input_line(&mut text, &command.old, &command.new, command.name.as_ref());
         }
         for report in &command.reports {
-            let name = report.name.as_ref().unwrap_or(&command.name);
-            let (old, new) = (report.old.unwrap_or(command.old), report.new.unwrap_or(command.new));
+            let name = report.refname.as_ref().unwrap_or(&command.name);
+            let old = report.old_oid.unwrap_or(command.old);
+            let new = report.new_oid.unwrap_or(command.new);
             input_line(&mut text, &old, &new, name.as_bstr());
         }
     }
@@ -145,9 +137,11 @@ pub(super) mod tests {
     fn post_receive_hears_of_what_happened() {
         let mut commands = [command("refs/heads/a", 0, 1), command("refs/for/b", 0, 2)];
         commands[0].refuse("hook declined");
-        let name = Some(BString::from("refs/pull/1"));
-        commands[1].reports =
-            vec![Report { name, ..Report::default() }, Report { forced: true, ..Report::default() }];
+        let refname = Some(BString::from("refs/pull/1"));
+        commands[1].reports = vec![
+            ReportOptions { refname, ..ReportOptions::default() },
+            ReportOptions { forced_update: true, ..ReportOptions::default() },
+        ];
         let text = hook_input(&commands, Told::Done);
         let (old, new) = (commands[1].old, commands[1].new);
         let expected = format!("{old} {new} refs/pull/1\n{old} {new} refs/for/b\n");

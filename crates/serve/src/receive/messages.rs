@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use wire::{Band, Sideband, Sink};
+use wire::{Band, PacketWriter, Sideband, Sink};
 
 use crate::hooks::Relay;
 
@@ -65,11 +65,23 @@ impl<'a> Messages<'a> {
         self.broken |= sent.is_err();
     }
 
-    /// Sends the report, framed where there is side-band.
-    pub fn report(&mut self, report: Bytes) -> io::Result<()> {
+    /// Sends the report, framed where there is side-band. What it says has happened, whether
+    /// or not the client still hears it.
+    pub fn report(&mut self, report: Bytes) {
         let mut band = Sideband::new(self.sink, self.band);
-        band.data(report)?;
-        band.flush()
+        self.broken |= band.data(report).and_then(|()| band.flush()).is_err();
+    }
+
+    /// Ends the answer with the words of a failure.
+    pub fn fail(self, words: &str) -> io::Result<()> {
+        if self.band == Band::None {
+            let mut writer = PacketWriter::new(self.sink);
+            writer.err(words)?;
+            return writer.flush();
+        }
+        let mut band = Sideband::new(self.sink, self.band);
+        band.error(format!("{words}\n").as_bytes())?;
+        band.finish()
     }
 
     /// Ends the answer.

@@ -12,8 +12,6 @@ const BLOCK_BYTES: usize = 64;
 /// What is known about the nonce of a certificate (`GIT_PUSH_CERT_NONCE_STATUS`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NonceStatus {
-    /// The server had not asked for one.
-    Unsolicited,
     /// There is none.
     Missing,
     /// It is not one of ours.
@@ -27,7 +25,6 @@ pub(super) enum NonceStatus {
 impl NonceStatus {
     pub fn word(self) -> &'static str {
         match self {
-            NonceStatus::Unsolicited => "UNSOLICITED",
             NonceStatus::Missing => "MISSING",
             NonceStatus::Bad => "BAD",
             NonceStatus::Ok => "OK",

@@ -2,8 +2,9 @@
 
 use bstr::{BStr, BString, ByteSlice as _};
 use object::ObjectId;
+use wire::ReportOptions;
 
-use crate::receive::commands::{Command, Report};
+use crate::receive::commands::Command;
 
 /// Writes the hook's answer into the commands. Returns words for the pusher about what is
 /// wrong with the answer; clears `well` when anything is, or when a command is refused.
@@ -107,7 +108,7 @@ impl Reading<'_> {
         }
         command.proc_receive.returned = true;
         if head == b"ng" {
-            command.refuse(reason.unwrap_or(b"failed"));
+            command.refuse(reason.unwrap_or(b"failed").to_str_lossy());
             *self.well = false;
         } else {
             self.report = ReportState::Fresh;
@@ -129,7 +130,7 @@ impl Reading<'_> {
         };
         let command = &mut self.commands[at];
         if self.report == ReportState::Fresh {
-            command.reports.push(Report::default());
+            command.reports.push(ReportOptions::default());
             self.report = ReportState::Open;
         }
         let report = command.reports.last_mut().expect("an open report is in the list");
@@ -139,10 +140,10 @@ impl Reading<'_> {
         };
         let id = || value.and_then(leading_id);
         match key {
-            b"refname" => report.name = value.map(BString::from),
-            b"old-oid" => report.old = id().or(report.old),
-            b"new-oid" => report.new = id().or(report.new),
-            b"forced-update" => report.forced = true,
+            b"refname" => report.refname = value.map(BString::from),
+            b"old-oid" => report.old_oid = id().or(report.old_oid),
+            b"new-oid" => report.new_oid = id().or(report.new_oid),
+            b"forced-update" => report.forced_update = true,
             // This server carries the command out after all.
             b"fall-through" => command.proc_receive = Default::default(),
             _ => {}
@@ -186,9 +187,9 @@ mod tests {
         ]);
         assert!(well && words.is_empty());
         assert_eq!(commands[0].reports.len(), 2);
-        assert_eq!(commands[0].reports[0].name, Some("refs/pull/1".into()));
-        assert_eq!(commands[0].reports[0].new.map(|id| id.to_hex()), Some(id));
-        assert!(commands[0].reports[1].forced);
+        assert_eq!(commands[0].reports[0].refname, Some("refs/pull/1".into()));
+        assert_eq!(commands[0].reports[0].new_oid.map(|id| id.to_hex()), Some(id));
+        assert!(commands[0].reports[1].forced_update);
         assert!(!commands[1].proc_receive.scheduled);
     }
 

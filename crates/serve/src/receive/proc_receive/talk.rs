@@ -74,10 +74,10 @@ pub(super) fn talk(
         write_lines(&mut sink, false, &request.push_options)
             .map_err(|_| "fail to write push-options to proc-receive hook")?;
     }
-    let answer = read_answer(&mut reader);
+    let answer = read_answer(&mut reader).ok_or("proc-receive exited abnormally")?;
     // Only now may the hook see the end of its input.
     drop(sink);
-    if answer.is_empty() { Err("proc-receive exited abnormally".into()) } else { Ok(answer) }
+    Ok(answer)
 }
 
 /// Writes one section: a packet per line, then a flush packet.
@@ -123,13 +123,16 @@ fn parse_greeting(rest: &[u8]) -> Greeting {
     Greeting { version: version.unwrap_or(0), push_options }
 }
 
-/// The lines until the hook flushes or ends.
-fn read_answer(reader: &mut PacketReader<BufReader<ChildStdout>>) -> Vec<BString> {
+/// The lines until the hook flushes or ends; `None` when it ends without a word.
+fn read_answer(reader: &mut PacketReader<BufReader<ChildStdout>>) -> Option<Vec<BString>> {
     let mut lines = Vec::new();
-    while let Ok(packet @ Packet::Data(_)) = reader.next() {
-        lines.extend(packet.text().map(BString::from));
+    loop {
+        match reader.next() {
+            Ok(packet @ Packet::Data(_)) => lines.extend(packet.text().map(BString::from)),
+            Ok(Packet::Eof) | Err(_) if lines.is_empty() => return None,
+            _ => return Some(lines),
+        }
     }
-    lines
 }
 
 #[cfg(test)]

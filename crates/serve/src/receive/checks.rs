@@ -1,0 +1,224 @@
+//! The checks before one ref changes, in git's order and with git's words
+//! (`update` in git's receive-pack).
+
+use bstr::{BStr, BString, ByteSlice as _};
+use object::{Kind, RefName};
+use repository::history;
+use storage::{Change, Expected, RefEdit, ReflogLine, Target};
+
+use crate::Error;
+use crate::hooks::Call;
+
+use super::commands::Command;
+use super::context::{Context, Now};
+use super::explain;
+use super::messages::Messages;
+use super::refs;
+use super::settings::DenyAction;
+use super::transaction::{Batch, Planned};
+use super::worktrees::WorkTree;
+
+/// Why one ref stays as it is, in the words of the report.
+pub(super) type Refusal = String;
+
+/// Checks one command, runs its `update` hook, and adds it to the batch. An inner error is a
+/// refusal of this command; the outer one ends the push.
+pub(super) fn admit(
+    context: &Context<'_>,
+    now: &Now<'_>,
+    at: usize,
+    command: &mut Command,
+    batch: &mut Batch,
+    messages: &mut Messages<'_>,
+) -> Result<Result<(), Refusal>, Error> {
+    if !is_proper_name(command) {
+        let name = &command.name;
+        messages.error(format!("refusing to update funny ref '{name}' remotely"));
+        return refused("funny refname");
+    }
+    let name = command.name.clone();
+    let work_tree = now.work_trees.iter().find(|tree| tree.holds(name.as_ref()));
+    let mut deploy_to = None;
+    if let Some(work_tree) = work_tree {
+        match context.settings.deny_current_branch {
+            DenyAction::Ignore => {}
+            DenyAction::Warn => messages.warning("updating the current branch"),
+            DenyAction::UpdateInstead => deploy_to = Some(work_tree),
+            action @ (DenyAction::Refuse | DenyAction::Unconfigured) => {
+                messages.error(format!("refusing to update checked out branch: {name}"));
+                if action == DenyAction::Unconfigured {
+                    messages.error(explain::CURRENT_BRANCH);
+                }
+                return refused("branch is currently checked out");
+            }
+        }
+    }
+    if !command.deletes() && !now.objects.contains(&command.new)? {
+        messages.error(format!("unpack should have generated {}", command.new));
+        return refused("bad pack");
+    }
+    if let Err(refusal) = check_deletion(context, now, command, work_tree, messages) {
+        return Ok(Err(refusal));
+    }
+    if let Err(refusal) = check_fast_forward(context, now, command, messages)? {
+        return Ok(Err(refusal));
+    }
+    if run_update_hook(context, command, messages) {
+        messages.error(format!("hook declined to update {name}"));
+        return refused("hook declined");
+    }
+    if let Some(work_tree) = deploy_to
+        && let Err(refusal) = super::deploy::deploy(context, now, work_tree, &command.new, messages)?
+    {
+        return Ok(Err(refusal));
+    }
+    plan(context, now, at, command, batch, messages)
+}
+
+fn refused(words: &str) -> Result<Result<(), Refusal>, Error> {
+    Ok(Err(words.to_owned()))
+}
+
+/// `refs/…`, well formed; only something to delete may lie directly under `refs/`.
+fn is_proper_name(command: &Command) -> bool {
+    let Some(rest) = command.name.strip_prefix(b"refs/") else { return false };
+    object::check_ref_format(&command.name).is_ok() && (command.deletes() || rest.contains(&b'/'))
+}
+
+fn check_deletion(
+    context: &Context<'_>,
+    now: &Now<'_>,
+    command: &Command,
+    work_tree: Option<&WorkTree>,
+    messages: &mut Messages<'_>,
+) -> Result<(), Refusal> {
+    if !command.deletes() || command.old.is_null() {
+        return Ok(());
+    }
+    let name = &command.name;
+    if context.settings.deny_deletes && name.starts_with(b"refs/heads/") {
+        messages.error(format!("denying ref deletion for {name}"));
+        return Err("deletion prohibited".into());
+    }
+    let is_head = now.head.as_ref() == Some(&context.namespace.stored(name));
+    if work_tree.is_none() && !is_head {
+        return Ok(());
+    }
+    let action = context.settings.deny_delete_current;
+    match action {
+        DenyAction::Ignore => return Ok(()),
+        DenyAction::Warn => {
+            messages.warning("deleting the current branch");
+            return Ok(());
+        }
+        DenyAction::Unconfigured => messages.error(explain::DELETE_CURRENT),
+        DenyAction::Refuse | DenyAction::UpdateInstead => {}
+    }
+    messages.error(format!("refusing to delete the current branch: {name}"));
+    Err("deletion of the current branch prohibited".into())
+}
+
+fn check_fast_forward(
+    context: &Context<'_>,
+    now: &Now<'_>,
+    command: &Command,
+    messages: &mut Messages<'_>,
+) -> Result<Result<(), Refusal>, Error> {
+    let name = &command.name;
+    let moves = !command.old.is_null() && !command.deletes();
+    if !context.settings.deny_non_fast_forwards || !moves || !name.starts_with(b"refs/heads/") {
+        return Ok(Ok(()));
+    }
+    for id in [&command.old, &command.new] {
+        if !matches!(now.objects.header(id)?, Some((Kind::Commit, _))) {
+            messages.error(format!("bad sha1 objects for {name}"));
+            return refused("bad ref");
+        }
+    }
+    let behind = match history::unreachable(&now.objects, &[command.old], &[command.new]) {
+        Ok(unreachable) => unreachable.is_empty(),
+        // History ends at a shallow boundary before the old commit was met.
+        Err(repository::Error::Missing { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if behind {
+        return Ok(Ok(()));
+    }
+    messages.error(format!("denying non-fast-forward {name} (you should pull first)"));
+    refused("non-fast-forward")
+}
+
+fn run_update_hook(context: &Context<'_>, command: &Command, messages: &mut Messages<'_>) -> bool {
+    use std::os::unix::ffi::OsStringExt as _;
+    let name = std::ffi::OsString::from_vec(command.name.to_vec());
+    let args = vec![name, command.old.to_hex().into(), command.new.to_hex().into()];
+    let call = Call { event: "update", args, ..Call::default() };
+    context.run_hook(&call, messages).refuses()
+}
+
+/// Adds the change to the batch, under the name of the ref that really changes.
+fn plan(
+    context: &Context<'_>,
+    now: &Now<'_>,
+    at: usize,
+    command: &mut Command,
+    batch: &mut Batch,
+    messages: &mut Messages<'_>,
+) -> Result<Result<(), Refusal>, Error> {
+    let asked = context.namespace.stored(&command.name);
+    let resolved = refs::resolve(now.snapshot, asked.as_ref())?;
+    let Some(resolved) = resolved else { return refused("broken symref") };
+    let Ok(name) = RefName::new(&resolved.name) else { return refused("funny refname") };
+
+    let mut expected = match command.old.is_null() {
+        true => Expected::MustNotExist,
+        false => Expected::MustExistAndMatch(Target::Id(command.old)),
+    };
+    if command.deletes() && !is_present(now, command)? {
+        match resolved.id {
+            // Whatever it is now goes away: the client cannot have seen anything better.
+            Some(id) => {
+                messages.warning("allowing deletion of corrupt ref");
+                expected = Expected::MustExistAndMatch(Target::Id(id));
+            }
+            None => {
+                messages.warning("deleting a non-existent ref");
+                command.did_not_exist = true;
+                return Ok(Ok(()));
+            }
+        }
+    }
+    let change = match command.deletes() {
+        true => Change::Delete,
+        false => Change::Update(Target::Id(command.new)),
+    };
+    let reflog = ReflogLine { committer: context.committer.clone(), message: "push".into() };
+    batch.shallow_add.extend(command.shallow_roots.iter().copied());
+    batch.planned.push(Planned {
+        at,
+        asked,
+        old: command.old,
+        new: command.new,
+        edit: RefEdit { name, expected, change, reflog: Some(reflog) },
+    });
+    Ok(Ok(()))
+}
+
+fn is_present(now: &Now<'_>, command: &Command) -> Result<bool, Error> {
+    Ok(!command.old.is_null() && now.objects.contains(&command.old)?)
+}
+
+/// A branch may only name a commit. The words of git's refusal, if any.
+pub(super) fn unfit_for_branch(
+    now: &Now<'_>,
+    name: &BStr,
+    change: &Change,
+) -> Result<Option<BString>, Error> {
+    let Change::Update(Target::Id(id)) = change else { return Ok(None) };
+    let is_branch = name.starts_with(b"refs/heads/") || name.contains_str("/refs/heads/");
+    if !is_branch || matches!(now.objects.header(id)?, Some((Kind::Commit, _))) {
+        return Ok(None);
+    }
+    let words = format!("trying to write non-commit object {id} to branch '{name}'");
+    Ok(Some(words.into()))
+}

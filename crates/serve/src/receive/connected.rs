@@ -1,0 +1,2 @@
+//! Whether anything is missing below what was pushed.
+

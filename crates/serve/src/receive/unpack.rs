@@ -1,0 +1,86 @@
+//! Taking the push's pack into quarantine, and saying how that went.
+
+use std::io::BufRead;
+
+use repository::incoming::{Incoming, IncomingOptions};
+use repository::{Error as RepositoryError, Repository};
+
+use crate::Error;
+
+use super::messages::Messages;
+use super::progress::PushProgress;
+use super::settings::ReceiveSettings;
+
+/// How the pack of a push was taken.
+pub(super) enum Unpacked {
+    /// The push only deletes: there is no pack.
+    Nothing,
+    /// The objects lie in quarantine.
+    Quarantined(Incoming),
+    /// The pack is refused, for this reason (`unpack <reason>`).
+    Refused(String),
+}
+
+impl Unpacked {
+    /// The quarantine, while there is one.
+    pub fn incoming(&self) -> Option<&Incoming> {
+        match self {
+            Unpacked::Quarantined(incoming) => Some(incoming),
+            Unpacked::Nothing | Unpacked::Refused(_) => None,
+        }
+    }
+
+    /// What the report says of the pack.
+    pub fn status(&self) -> Result<(), String> {
+        match self {
+            Unpacked::Refused(reason) => Err(reason.clone()),
+            Unpacked::Nothing | Unpacked::Quarantined(_) => Ok(()),
+        }
+    }
+}
+
+/// Reads the pack. What is wrong with it is told to the pusher and becomes the report's
+/// reason; only a broken connection or storage is an error.
+pub(super) fn receive(
+    repo: &Repository,
+    settings: &ReceiveSettings,
+    fix_thin: bool,
+    input: &mut dyn BufRead,
+    messages: &mut Messages<'_>,
+) -> Result<Unpacked, Error> {
+    let mut options = IncomingOptions::from_config(repo.config())?;
+    options.fsck = settings.fsck.clone();
+    options.fix_thin = fix_thin;
+    options.max_input_size_bytes = settings.max_input_size;
+    options.unpack_limit = settings.unpack_limit;
+    let mut incoming = repo.incoming(options)?;
+
+    let keepalive_seconds = settings.hook_limits.keepalive_seconds;
+    let mut progress = PushProgress::new(messages, keepalive_seconds);
+    let received = incoming.receive(input, &mut progress);
+    for finding in incoming.messages() {
+        messages.raw(format!("{finding}\n").as_bytes());
+    }
+    match received {
+        Ok(_) => Ok(Unpacked::Quarantined(incoming)),
+        Err(error) if is_about_the_pack(&error) => {
+            messages.raw(format!("fatal: {error}\n").as_bytes());
+            // The quarantine goes before the pusher hears that the push failed.
+            drop(incoming);
+            Ok(Unpacked::Refused(reason(&error)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_about_the_pack(error: &RepositoryError) -> bool {
+    !matches!(error, RepositoryError::Io(_) | RepositoryError::Cancelled)
+}
+
+/// git's report names the program that gave up; its own words went over side-band.
+fn reason(error: &RepositoryError) -> String {
+    match error {
+        RepositoryError::Storage(_) => "unable to store the received objects".into(),
+        _ => "index-pack abnormal exit".into(),
+    }
+}

@@ -1,0 +1,50 @@
+//! The v0 and v1 advertisement of upload-pack.
+
+use repository::Objects;
+use storage::RefSnapshot;
+use wire::advertise::RefAdvertisement;
+use wire::{PacketWriter, Protocol, Sink, UploadPackOffer};
+
+use super::refs::{Refs, peeled_id};
+use crate::Error;
+
+/// Writes HEAD, every visible ref with what tags peel to, and the shallow boundary.
+pub(super) fn advertise(
+    objects: &Objects,
+    refs: &Refs<'_>,
+    protocol: Protocol,
+    offer: &mut UploadPackOffer,
+    output: &mut dyn Sink,
+) -> Result<(), Error> {
+    let head = refs.head()?;
+    if let Some(head) = &head
+        && let (Some(target), Some(_)) = (&head.symref_target, &head.id)
+    {
+        offer.symrefs.push(("HEAD".into(), target.clone()));
+    }
+    let mut writer = PacketWriter::new(output);
+    let mut lines = RefAdvertisement::upload_pack(&mut writer, protocol, offer)?;
+    if let Some(head) = head
+        && let Some(id) = head.id
+    {
+        lines.reference(&id, "HEAD".into())?;
+        if let Some(peeled) = peeled_id(objects, &id, head.peeled)? {
+            lines.peeled(&peeled, "HEAD".into())?;
+        }
+    }
+    refs.each(b"refs/", &mut |shown| {
+        let Some(id) = shown.id else { return Ok(()) };
+        lines.reference(&id, shown.name)?;
+        if let Some(peeled) = peeled_id(objects, &id, shown.peeled)? {
+            lines.peeled(&peeled, shown.name)?;
+        }
+        Ok(())
+    })?;
+    lines.finish(&own_shallow(refs.snapshot)?)?;
+    writer.flush()?;
+    Ok(())
+}
+
+fn own_shallow(snapshot: &dyn RefSnapshot) -> Result<Vec<object::ObjectId>, Error> {
+    Ok(snapshot.shallow()?)
+}

@@ -1,0 +1,309 @@
+//! One fetch, whichever version asked for it: shallow boundary, negotiation, pack.
+
+use std::io::BufRead;
+
+use bstr::BString;
+use object::{Kind, ObjectId};
+use repository::shallow::{Deepen, ShallowUpdate, deepen};
+use repository::{Objects, PackRequest, SparsePatterns, plan};
+use wire::reply::{self, Section};
+use wire::{Band, FetchRequest, PacketReader, PacketWriter, Sideband, Sink};
+
+use super::UploadPack;
+use super::negotiate::{Common, Ended, Rounds, acknowledge};
+use super::progress::ClientProgress;
+use super::refs::{Refs, peeled_id};
+use super::settings::UploadSettings;
+use super::wants;
+use crate::{Error, Exchange};
+
+/// A fetch being answered.
+pub(super) struct Fetch<'a> {
+    pub session: &'a UploadPack<'a>,
+    pub settings: &'a UploadSettings,
+    pub objects: &'a Objects,
+    pub refs: &'a Refs<'a>,
+}
+
+/// Where the client's history ends, and what that adds to its wants.
+struct Boundary {
+    before: Vec<ObjectId>,
+    update: Option<ShallowUpdate>,
+}
+
+impl Fetch<'_> {
+    /// The v0 and v1 conversation behind the advertisement.
+    pub fn conversation<R: BufRead>(
+        &self,
+        reader: &mut PacketReader<R>,
+        output: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        let limits = self.session.limits;
+        let Some(request) = wire::v0::read_wants(reader, &self.settings.offer, limits)? else {
+            return Ok(());
+        };
+        let stateless = self.session.exchange == Exchange::Round;
+        wants::check(self.objects, self.refs, self.settings, stateless, &request.wants)?;
+        let mut writer = PacketWriter::new(output);
+        let boundary = self.boundary(&request)?;
+        if request.deepens() {
+            self.tell_boundary(&boundary, &mut writer)?;
+            writer.flush_pkt()?;
+            writer.flush()?;
+        }
+        let mut common = Common::new(self.objects, &request.wants);
+        let mut rounds = Rounds::new(&request, self.session.exchange, limits, &mut common);
+        if rounds.run(reader, &mut writer)? == Ended::ComeBack {
+            return Ok(());
+        }
+        self.pack(&request, &common.ids, &boundary, request.side_band, writer.sink()?)
+    }
+
+    /// One v2 `fetch` command.
+    pub fn command(&self, mut request: FetchRequest, output: &mut dyn Sink) -> Result<(), Error> {
+        let wanted_refs = wants::take_want_refs(self.refs, &mut request)?;
+        wants::all_exist(self.objects, &request.wants)?;
+        let mut writer = PacketWriter::new(output);
+        writer.set_sideband_all(request.sideband_all);
+        if request.wants.is_empty() && !request.wait_for_done {
+            return Ok(());
+        }
+        let mut common = Common::new(self.objects, &request.wants);
+        if (!request.haves.is_empty() || request.wait_for_done)
+            && acknowledge(&request, &mut common, &mut writer)? == Ended::ComeBack
+        {
+            return Ok(());
+        }
+        if request.wants.is_empty() {
+            return Ok(());
+        }
+        wanted_refs_section(&wanted_refs, &mut writer)?;
+        let boundary = self.boundary(&request)?;
+        if boundary.update.is_some() || !request.shallow.is_empty() {
+            reply::section(&mut writer, Section::ShallowInfo)?;
+            self.tell_boundary(&boundary, &mut writer)?;
+            writer.delim()?;
+        }
+        reply::section(&mut writer, Section::Packfile)?;
+        self.pack(&request, &common.ids, &boundary, Band::Large, writer.sink()?)
+    }
+
+    fn boundary(&self, request: &FetchRequest) -> Result<Boundary, Error> {
+        let mut before = Vec::new();
+        for id in &request.shallow {
+            match self.objects.header(id)? {
+                Some((Kind::Commit, _)) => before.push(*id),
+                // The client may be a shallow clone of more than this repository.
+                None => {}
+                Some(_) => return Err(Error::Refused(format!("invalid shallow object {id}"))),
+            }
+        }
+        let own = self.refs.snapshot.shallow()?;
+        let how = match self.deepening(request)? {
+            Some(how) => how,
+            // A shallow server's own boundary becomes the client's (v2).
+            None if !own.is_empty() && self.session.protocol == wire::Protocol::V2 => {
+                Deepen::Depth(repository::shallow::INFINITE_DEPTH)
+            }
+            None => return Ok(Boundary { before, update: None }),
+        };
+        let update = deepen(self.objects, &request.wants, &before, &own, &how)?;
+        Ok(Boundary { before, update: Some(update) })
+    }
+
+    fn deepening(&self, request: &FetchRequest) -> Result<Option<Deepen>, Error> {
+        if let Some(depth) = request.deepen {
+            return Ok(Some(match request.deepen_relative {
+                true => Deepen::Relative(depth.0),
+                false => Deepen::Depth(depth.0),
+            }));
+        }
+        if !request.deepens() {
+            return Ok(None);
+        }
+        let mut not = Vec::new();
+        for name in &request.deepen_not {
+            match self.refs.resolve_short(name)?.as_slice() {
+                [id] => not.push(*id),
+                _ => {
+                    let words = format!("git upload-pack: ambiguous deepen-not: {name}");
+                    return Err(Error::Refused(words));
+                }
+            }
+        }
+        Ok(Some(Deepen::Limited { since: request.deepen_since, not }))
+    }
+
+    fn tell_boundary(
+        &self,
+        boundary: &Boundary,
+        writer: &mut PacketWriter<'_>,
+    ) -> Result<(), Error> {
+        let Some(update) = &boundary.update else { return Ok(()) };
+        for id in &update.shallow {
+            reply::shallow(writer, id)?;
+        }
+        for id in &update.unshallow {
+            reply::unshallow(writer, id)?;
+        }
+        Ok(())
+    }
+
+    /// Decides what to send and sends it.
+    fn pack(
+        &self,
+        request: &FetchRequest,
+        common: &[ObjectId],
+        boundary: &Boundary,
+        band: Band,
+        output: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        let mut band = Sideband::new(output, band);
+        match self.send_pack(request, common, boundary, &mut band) {
+            Ok(()) => Ok(band.finish()?),
+            Err(error) => {
+                // The pack cannot be taken back: the client is told on side-band 3.
+                band.error(format!("{}\n", error.words_for_peer()).as_bytes())?;
+                band.flush()?;
+                Err(Error::Told(Box::new(error)))
+            }
+        }
+    }
+
+    fn send_pack(
+        &self,
+        request: &FetchRequest,
+        common: &[ObjectId],
+        boundary: &Boundary,
+        band: &mut Sideband<'_>,
+    ) -> Result<(), Error> {
+        let pack_request = self.pack_request(request, common, boundary)?;
+        let quiet = request.no_progress;
+        let mut progress =
+            ClientProgress::new(band, quiet, self.settings.keep_alive, self.session.now);
+        let plan = plan(self.objects, &pack_request, &mut progress)?;
+        let count = plan.object_count();
+        let mut stream = plan.into_stream();
+        while let Some(chunk) = stream.next()? {
+            band.data(chunk)?;
+            band.flush()?;
+        }
+        if !quiet {
+            band.progress(format!("Total {count} (delta 0), reused {count} (delta 0)\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn pack_request(
+        &self,
+        request: &FetchRequest,
+        common: &[ObjectId],
+        boundary: &Boundary,
+    ) -> Result<PackRequest, Error> {
+        let mut wants = request.wants.clone();
+        let mut shallow = boundary.before.clone();
+        if let Some(update) = &boundary.update {
+            wants.extend(&update.more_wants);
+            shallow.clone_from(&update.boundary);
+        }
+        let filter = request.filter.as_ref().map(|filter| self.filter(filter)).transpose()?;
+        Ok(PackRequest {
+            wants,
+            haves: common.to_vec(),
+            shallow,
+            old_shallow: boundary.before.clone(),
+            filter,
+            thin: request.thin_pack,
+            ofs_delta: request.ofs_delta,
+            include_tag: self.tags_to_include(request)?,
+            missing_allowed: self.settings.partial,
+            own_history_cut: self.objects.is_shallow(),
+        })
+    }
+
+    /// Annotated tags the client would like with what they name.
+    fn tags_to_include(&self, request: &FetchRequest) -> Result<Vec<(ObjectId, ObjectId)>, Error> {
+        let mut tags = Vec::new();
+        if request.include_tag {
+            self.refs.each(b"refs/tags/", &mut |shown| {
+                if let Some(id) = shown.id
+                    && let Some(peeled) = peeled_id(self.objects, &id, shown.peeled)?
+                {
+                    tags.push((id, peeled));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(tags)
+    }
+
+    fn filter(&self, filter: &wire::Filter) -> Result<repository::Filter, Error> {
+        use repository::Filter;
+        Ok(match filter {
+            wire::Filter::BlobNone => Filter::BlobNone,
+            wire::Filter::BlobLimit(limit) => Filter::BlobLimit(*limit),
+            wire::Filter::TreeDepth(depth) => Filter::TreeDepth(*depth),
+            wire::Filter::ObjectType(kind) => Filter::ObjectType(*kind),
+            wire::Filter::SparseOid(name) => Filter::Sparse(self.sparse_patterns(name)?),
+            wire::Filter::Combine(parts) => {
+                let parts = parts.iter().map(|part| self.filter(part));
+                Filter::Combine(parts.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+
+    fn sparse_patterns(&self, name: &BString) -> Result<SparsePatterns, Error> {
+        let no_access = || Error::Refused(format!("unable to access sparse blob in '{name}'"));
+        let id = self.object_by_name(name)?.ok_or_else(no_access)?;
+        match self.objects.read(&id)? {
+            Some(object) if object.kind == Kind::Blob => Ok(SparsePatterns::parse(&object.data)),
+            _ => Err(no_access()),
+        }
+    }
+
+    /// An object by its id, a ref's name, or `<commit>:<path>`.
+    fn object_by_name(&self, name: &[u8]) -> Result<Option<ObjectId>, Error> {
+        let hash = self.objects.hash();
+        let by_id_or_ref = |name: &[u8]| -> Result<Option<ObjectId>, Error> {
+            match ObjectId::from_hex_of(name, hash) {
+                Some(id) => Ok(Some(id)),
+                None => Ok(self.refs.resolve_short(name)?.first().copied()),
+            }
+        };
+        let Some(colon) = name.iter().position(|&byte| byte == b':') else {
+            return by_id_or_ref(name);
+        };
+        let Some(start) = by_id_or_ref(&name[..colon])? else { return Ok(None) };
+        let mut id = match self.objects.peel(&start)? {
+            Some((id, Kind::Commit)) => self.objects.commit(&id)?.tree,
+            Some((id, Kind::Tree)) => id,
+            _ => return Ok(None),
+        };
+        for part in name[colon + 1..].split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+            let tree = self.objects.read_expect(&id, Kind::Tree)?;
+            let entry = object::TreeIter::new(&tree.data, hash)
+                .filter_map(Result::ok)
+                .find(|entry| entry.name == part);
+            match entry {
+                Some(entry) => id = entry.oid(hash),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(id))
+    }
+}
+
+fn wanted_refs_section(
+    wanted: &[(BString, ObjectId)],
+    writer: &mut PacketWriter<'_>,
+) -> Result<(), Error> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    reply::section(writer, Section::WantedRefs)?;
+    for (name, id) in wanted {
+        reply::wanted_ref(writer, id, name.as_ref())?;
+    }
+    writer.delim()?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! `ls-refs`: the refs under the prefixes a v2 client asks for.
+
+use bstr::{BStr, BString};
+use repository::Objects;
+use wire::reply::{LsRef, ls_ref};
+use wire::{LsRefsRequest, PacketWriter, Sink};
+
+use super::refs::{Refs, peeled_id};
+use crate::Error;
+
+/// Answers one `ls-refs`.
+pub(super) fn ls_refs(
+    objects: &Objects,
+    refs: &Refs<'_>,
+    request: &LsRefsRequest,
+    output: &mut dyn Sink,
+) -> Result<(), Error> {
+    let mut writer = PacketWriter::new(output);
+    if wants_head(&request.prefixes) {
+        head(objects, refs, request, &mut writer)?;
+    }
+    for prefix in scans(&request.prefixes) {
+        refs.each(&prefix, &mut |shown| {
+            let peeled = match (request.peel, &shown.id) {
+                (true, Some(id)) => peeled_id(objects, id, shown.peeled)?,
+                _ => None,
+            };
+            line(&mut writer, request, shown.name, shown.id, shown.symref_target, peeled)
+        })?;
+    }
+    writer.flush_pkt()?;
+    writer.flush()?;
+    Ok(())
+}
+
+fn head(
+    objects: &Objects,
+    refs: &Refs<'_>,
+    request: &LsRefsRequest,
+    writer: &mut PacketWriter<'_>,
+) -> Result<(), Error> {
+    let Some(head) = refs.head()? else { return Ok(()) };
+    if head.id.is_none() && !(request.unborn && head.symref_target.is_some()) {
+        return Ok(());
+    }
+    let peeled = match (request.peel, &head.id) {
+        (true, Some(id)) => peeled_id(objects, id, head.peeled)?,
+        _ => None,
+    };
+    // An unborn HEAD is told by its target alone, whether symrefs were asked for or not.
+    let target = head.symref_target.filter(|_| request.symrefs || head.id.is_none());
+    let shown = LsRef {
+        id: head.id.as_ref(),
+        name: "HEAD".into(),
+        symref_target: target.as_deref().map(BStr::new),
+        peeled: peeled.as_ref(),
+    };
+    ls_ref(writer, &shown)?;
+    Ok(())
+}
+
+fn line(
+    writer: &mut PacketWriter<'_>,
+    request: &LsRefsRequest,
+    name: &BStr,
+    id: Option<object::ObjectId>,
+    symref_target: Option<BString>,
+    peeled: Option<object::ObjectId>,
+) -> Result<(), Error> {
+    let symref_target = symref_target.filter(|_| request.symrefs);
+    let shown = LsRef {
+        id: id.as_ref(),
+        name,
+        symref_target: symref_target.as_deref().map(BStr::new),
+        peeled: peeled.as_ref(),
+    };
+    ls_ref(writer, &shown)?;
+    Ok(())
+}
+
+fn wants_head(prefixes: &[BString]) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(|prefix| b"HEAD".starts_with(prefix))
+}
+
+/// The prefixes to scan: sorted, none of them inside another, so that every ref comes once
+/// and in order. Prefixes that no full ref name can start with are left out.
+fn scans(prefixes: &[BString]) -> Vec<BString> {
+    if prefixes.is_empty() || prefixes.iter().any(|prefix| b"refs/".starts_with(prefix)) {
+        return vec!["refs/".into()];
+    }
+    let mut sorted: Vec<BString> =
+        prefixes.iter().filter(|prefix| prefix.starts_with(b"refs/")).cloned().collect();
+    sorted.sort_unstable();
+    sorted.dedup_by(|next, kept| next.starts_with(kept));
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scanned(prefixes: &[&str]) -> Vec<String> {
+        let prefixes: Vec<BString> = prefixes.iter().map(|p| BString::from(*p)).collect();
+        scans(&prefixes).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn overlapping_prefixes_are_scanned_once() {
+        assert_eq!(scanned(&["refs/tags/", "refs/heads/", "refs/tags/v1"]), [
+            "refs/heads/",
+            "refs/tags/"
+        ]);
+        assert_eq!(scanned(&["HEAD"]), Vec::<String>::new());
+        assert_eq!(scanned(&["refs/heads/x", ""]), ["refs/"]);
+        assert!(wants_head(&["HE".into()]) && !wants_head(&["HEADS".into()]));
+    }
+}

@@ -1,0 +1,87 @@
+//! Progress in the look git users know, on side-band 2.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use repository::{Progress, Stage};
+use wire::Sideband;
+
+/// The least time between two reports of one phase.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Writes progress lines to a client, and signs of life to one that wants none.
+pub(super) struct ClientProgress<'p, 's> {
+    band: &'p mut Sideband<'s>,
+    quiet: bool,
+    keep_alive: Option<Duration>,
+    now: fn() -> Instant,
+    last_word: Instant,
+    stage: Option<Stage>,
+}
+
+impl<'p, 's> ClientProgress<'p, 's> {
+    pub fn new(
+        band: &'p mut Sideband<'s>,
+        quiet: bool,
+        keep_alive: Option<Duration>,
+        now: fn() -> Instant,
+    ) -> Self {
+        ClientProgress { band, quiet, keep_alive, now, last_word: now(), stage: None }
+    }
+
+    fn say(&mut self, words: &str) -> io::Result<()> {
+        self.last_word = (self.now)();
+        self.band.progress(words.as_bytes())?;
+        self.band.flush()
+    }
+}
+
+impl Progress for ClientProgress<'_, '_> {
+    fn update(&mut self, stage: Stage, done: u64, total: Option<u64>) -> io::Result<()> {
+        let silence = (self.now)().duration_since(self.last_word);
+        if self.quiet {
+            if self.keep_alive.is_some_and(|interval| silence >= interval) {
+                self.last_word = (self.now)();
+                self.band.keepalive()?;
+            }
+            return Ok(());
+        }
+        if silence < REPORT_INTERVAL && self.stage == Some(stage) {
+            return Ok(());
+        }
+        self.stage = Some(stage);
+        self.say(&format!("{}\r", words(stage, done, total)))
+    }
+
+    fn finish(&mut self, stage: Stage, done: u64) -> io::Result<()> {
+        self.stage = None;
+        if self.quiet {
+            return Ok(());
+        }
+        let total = (stage != Stage::Enumerating).then_some(done);
+        self.say(&format!("{}, done.\n", words(stage, done, total)))
+    }
+}
+
+fn words(stage: Stage, done: u64, total: Option<u64>) -> String {
+    let title = stage.title();
+    match total {
+        None => format!("{title}: {done}"),
+        Some(total) => {
+            let percent = (done * 100).checked_div(total).unwrap_or(100);
+            format!("{title}: {percent:>3}% ({done}/{total})")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_look_like_gits() {
+        assert_eq!(words(Stage::Enumerating, 12, None), "Enumerating objects: 12");
+        assert_eq!(words(Stage::Counting, 3, Some(12)), "Counting objects:  25% (3/12)");
+        assert_eq!(words(Stage::Counting, 0, Some(0)), "Counting objects: 100% (0/0)");
+    }
+}
