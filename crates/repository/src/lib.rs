@@ -1,1 +1,28 @@
-//! One repository over the two storage seams: objects, history, incoming packs, reachability, pack plans.
+//! One repository over the two storage seams: looking objects up, walking
+//! history, deciding what to send and sending it, taking packs in.
+//!
+//! Floor 3: knows the formats (`pack`) and the seams (`storage`); knows nothing
+//! of the wire, of callers or of hooks. Everything here is synchronous: the work
+//! is bound by the processor and the memory map, and a request that is let in
+//! owns its thread until it is answered.
+
+// pub mod connectivity;
+mod error;
+pub mod filter;
+pub mod history;
+pub mod incoming;
+mod objects;
+pub mod plan;
+mod progress;
+mod repository;
+pub mod shallow;
+pub mod stream;
+mod walk;
+
+pub use error::Error;
+pub use filter::Filter;
+pub use objects::{Commit, Object, Objects, Slot};
+pub use plan::{PackPlan, PackRequest, plan};
+pub use progress::{Progress, Silent, Stage};
+pub use repository::{Repository, Settings};
+pub use stream::PackStream;

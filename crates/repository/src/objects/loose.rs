@@ -1,0 +1,124 @@
+//! Loose objects: one zlib stream per object, its header inside.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::bufread::ZlibDecoder;
+use object::{Kind, ObjectId};
+use storage::BlobStore;
+
+use super::delta_cache::Cached;
+use crate::error::{Error, Result};
+
+/// The longest header git writes: `commit <20 digits>\0`.
+const HEADER_BYTES_MAX: usize = 32;
+
+/// Where a loose object lies under the objects directory.
+pub(crate) fn loose_name(id: &ObjectId) -> String {
+    let hex = id.to_hex();
+    format!("{}/{}", &hex[..2], &hex[2..])
+}
+
+/// A loose object whose header has been read and whose content has not.
+pub(crate) struct Loose {
+    id: ObjectId,
+    pub kind: Kind,
+    /// Bytes of content.
+    pub size: u64,
+    decoder: ZlibDecoder<bytes::buf::Reader<Bytes>>,
+    /// Content bytes that came out with the header.
+    ahead: Vec<u8>,
+}
+
+impl Loose {
+    /// Opens the object in the first store that has it.
+    pub fn find(stores: &[Arc<dyn BlobStore>], id: &ObjectId) -> Result<Option<Loose>> {
+        let name = loose_name(id);
+        for store in stores {
+            match store.stat(&name)? {
+                Some(meta) => match store.read(&name, 0..meta.size) {
+                    Ok(bytes) => return Loose::open(id, bytes).map(Some),
+                    Err(error) if matches!(error, storage::Error::NotFound { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                },
+                None => continue,
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn exists(stores: &[Arc<dyn BlobStore>], id: &ObjectId) -> Result<bool> {
+        let name = loose_name(id);
+        for store in stores {
+            if store.stat(&name)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn open(id: &ObjectId, bytes: Bytes) -> Result<Loose> {
+        let mut decoder = ZlibDecoder::new(bytes::Buf::reader(bytes));
+        let mut header = [0; HEADER_BYTES_MAX];
+        let mut filled = 0;
+        loop {
+            let count = decoder.read(&mut header[filled..]).map_err(|e| bad(id, e.to_string()))?;
+            filled += count;
+            if let Some(end) = memchr::memchr(0, &header[..filled]) {
+                let (kind, size) = parse_header(&header[..end])
+                    .ok_or_else(|| bad(id, "its header cannot be read".into()))?;
+                let ahead = header[end + 1..filled].to_vec();
+                return Ok(Loose { id: *id, kind, size, decoder, ahead });
+            }
+            if count == 0 || filled == HEADER_BYTES_MAX {
+                return Err(bad(id, "its header has no end".into()));
+            }
+        }
+    }
+
+    /// The content, whole.
+    pub fn content(mut self, bytes_max: u64) -> Result<Cached> {
+        if self.size > bytes_max {
+            return Err(Error::Limit {
+                setting: "object_bytes_max",
+                limit: bytes_max,
+                what: format!("object {} has {} bytes", self.id, self.size),
+            });
+        }
+        let mut data = std::mem::take(&mut self.ahead);
+        let rest = (self.size + 1).saturating_sub(data.len() as u64);
+        (&mut self.decoder)
+            .take(rest)
+            .read_to_end(&mut data)
+            .map_err(|error| bad(&self.id, error.to_string()))?;
+        if data.len() as u64 != self.size {
+            return Err(bad(&self.id, "its size is not what its header says".into()));
+        }
+        Ok(Cached { kind: self.kind, data: Arc::new(data) })
+    }
+
+    /// The next content bytes; 0 at the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+            return Ok(count);
+        }
+        self.decoder.read(buffer).map_err(|error| bad(&self.id, error.to_string()))
+    }
+}
+
+fn parse_header(header: &[u8]) -> Option<(Kind, u64)> {
+    let space = memchr::memchr(b' ', header)?;
+    let kind = Kind::from_name(&header[..space])?;
+    let digits = &header[space + 1..];
+    let canonical = !digits.is_empty() && (digits == b"0" || digits[0] != b'0');
+    let size = std::str::from_utf8(digits).ok().filter(|_| canonical)?.parse().ok()?;
+    Some((kind, size))
+}
+
+fn bad(id: &ObjectId, reason: String) -> Error {
+    Error::BadObject { id: *id, reason: format!("loose object: {reason}") }
+}

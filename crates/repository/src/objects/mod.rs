@@ -1,0 +1,442 @@
+//! A request's view of a repository's objects, packed and loose, alternates included.
+//!
+//! Every object that is met gets a [`Slot`]: a small number that stays the same
+//! for the life of the view, so that a set of objects is a bit per slot.
+
+mod delta_cache;
+mod loose;
+mod pack_handle;
+mod pack_set;
+mod read;
+mod unit;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use object::{CommitRef, HashKind, Kind, ObjectId, TagRef};
+use pack::CommitGraph;
+use rustc_hash::{FxHashMap, FxHashSet};
+use storage::BlobStore;
+
+use crate::error::{Error, Result};
+use crate::repository::Settings;
+
+pub(crate) use delta_cache::Cached;
+pub(crate) use loose::{Loose, loose_name};
+pub(crate) use pack_handle::PackHandle;
+use pack_handle::read_whole;
+pub(crate) use pack_set::PackSet;
+pub(crate) use read::{Reader, entry_header, object_header};
+pub(crate) use unit::Unit;
+
+/// An object of one view: packed objects count from 0, loose ones from [`Slot::LOOSE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// The first slot of objects that lie in no pack.
+    pub const LOOSE: u32 = 1 << 31;
+
+    /// Whether the object lies in no pack.
+    pub fn is_loose(self) -> bool {
+        self.0 >= Self::LOOSE
+    }
+}
+
+/// An object, whole.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// What it is.
+    pub kind: Kind,
+    /// Its content.
+    pub data: Arc<Vec<u8>>,
+}
+
+/// What history needs to know of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its tree.
+    pub tree: ObjectId,
+    /// Its parents, in order.
+    pub parents: Vec<ObjectId>,
+    /// Committer time, seconds since 1970.
+    pub time: i64,
+}
+
+/// A unit and the slot of its position 0.
+#[derive(Clone)]
+pub(crate) struct Placed {
+    pub first_slot: u32,
+    pub count: u32,
+    pub unit: Arc<Unit>,
+}
+
+/// A view of a repository's objects. Cheap to clone; clones share the view.
+#[derive(Clone)]
+pub struct Objects {
+    view: Arc<View>,
+}
+
+struct View {
+    set: Arc<PackSet>,
+    /// Where loose objects are looked for.
+    stores: Vec<Arc<dyn BlobStore>>,
+    units: RwLock<Arc<Vec<Placed>>>,
+    refreshed: AtomicBool,
+    loose: Mutex<LooseSlots>,
+    reader: Mutex<Reader>,
+    graph: OnceLock<Option<CommitGraph>>,
+    /// Commits at which the repository's own history ends.
+    own_shallow: FxHashSet<ObjectId>,
+    settings: Settings,
+}
+
+#[derive(Default)]
+struct LooseSlots {
+    ids: Vec<ObjectId>,
+    slots: FxHashMap<ObjectId, u32>,
+}
+
+impl Objects {
+    pub(crate) fn open(
+        set: &Arc<PackSet>,
+        own_shallow: Vec<ObjectId>,
+        settings: &Settings,
+    ) -> Result<Objects> {
+        let mut units = Vec::new();
+        place(&mut units, set.units()?)?;
+        let own_shallow = own_shallow.into_iter().collect();
+        Ok(Self::over(set.clone(), set.stores.clone(), units, own_shallow, settings.clone()))
+    }
+
+    fn over(
+        set: Arc<PackSet>,
+        stores: Vec<Arc<dyn BlobStore>>,
+        units: Vec<Placed>,
+        own_shallow: FxHashSet<ObjectId>,
+        settings: Settings,
+    ) -> Objects {
+        let reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+        Objects {
+            view: Arc::new(View {
+                set,
+                stores,
+                units: RwLock::new(Arc::new(units)),
+                refreshed: AtomicBool::new(false),
+                loose: Mutex::default(),
+                reader: Mutex::new(reader),
+                graph: OnceLock::new(),
+                own_shallow,
+                settings,
+            }),
+        }
+    }
+
+    /// The same view with the objects of one more store, such as a quarantine.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn with_extra_store(&self, store: Arc<dyn BlobStore>) -> Result<Objects> {
+        let extra = PackSet::new(vec![store.clone()], self.hash());
+        let mut units = self.units().to_vec();
+        // Serial numbers of another set may repeat; this view's reader starts empty,
+        // and keys its cache by serial, so the extra packs get numbers of their own.
+        extra.number_from(u32::MAX / 2);
+        place(&mut units, extra.units()?)?;
+        let mut stores = self.view.stores.clone();
+        stores.push(store);
+        let View { set, own_shallow, settings, .. } = &*self.view;
+        Ok(Self::over(set.clone(), stores, units, own_shallow.clone(), settings.clone()))
+    }
+
+    /// The hash that names the objects.
+    pub fn hash(&self) -> HashKind {
+        self.view.set.hash
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.view.settings
+    }
+
+    pub(crate) fn units(&self) -> Arc<Vec<Placed>> {
+        self.view.units.read().expect("no holder of the lock panics").clone()
+    }
+
+    /// How many slots packed objects have.
+    pub(crate) fn packed_count(&self) -> u32 {
+        self.units().last().map_or(0, |last| last.first_slot + last.count)
+    }
+
+    /// The object's slot; `None` when the repository does not have it.
+    ///
+    /// # Errors
+    /// When the storage fails or the repository is damaged.
+    pub fn slot(&self, id: &ObjectId) -> Result<Option<Slot>> {
+        if let Some(slot) = find_packed(&self.units(), id)? {
+            return Ok(Some(slot));
+        }
+        if Loose::exists(&self.view.stores, id)? {
+            return Ok(Some(self.loose_slot(id)));
+        }
+        // Packed by somebody else since the packs were listed?
+        if self.refresh()? {
+            return find_packed(&self.units(), id);
+        }
+        Ok(None)
+    }
+
+    fn loose_slot(&self, id: &ObjectId) -> Slot {
+        let mut loose = self.view.loose.lock().expect("no holder of the lock panics");
+        let next = loose.ids.len() as u32;
+        let slot = *loose.slots.entry(*id).or_insert(next);
+        if slot == next {
+            loose.ids.push(*id);
+        }
+        Slot(Slot::LOOSE + slot)
+    }
+
+    /// Lists the packs anew, once in the life of a view. Known slots stay as they are.
+    fn refresh(&self) -> Result<bool> {
+        if self.view.refreshed.swap(true, Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let listed = self.view.set.units()?;
+        let mut units = self.view.units.write().expect("no holder of the lock panics");
+        let new: Vec<_> = listed
+            .into_iter()
+            .filter(|unit| !units.iter().any(|known| Arc::ptr_eq(&known.unit, unit)))
+            .collect();
+        if new.is_empty() {
+            return Ok(false);
+        }
+        let mut grown = units.to_vec();
+        place(&mut grown, new)?;
+        *units = Arc::new(grown);
+        Ok(true)
+    }
+
+    /// The id of the object in a slot.
+    ///
+    /// # Errors
+    /// When the repository is damaged.
+    pub fn id(&self, slot: Slot) -> Result<ObjectId> {
+        if slot.is_loose() {
+            let loose = self.view.loose.lock().expect("no holder of the lock panics");
+            return Ok(loose.ids[(slot.0 - Slot::LOOSE) as usize]);
+        }
+        let units = self.units();
+        let placed = unit_of(&units, slot);
+        placed.unit.id_at(slot.0 - placed.first_slot)
+    }
+
+    /// Whether the repository has the object.
+    ///
+    /// # Errors
+    /// As [`Objects::slot`].
+    pub fn contains(&self, id: &ObjectId) -> Result<bool> {
+        Ok(self.slot(id)?.is_some())
+    }
+
+    /// Kind and size (bytes) of an object, without rebuilding it.
+    ///
+    /// # Errors
+    /// As [`Objects::slot`].
+    pub fn header(&self, id: &ObjectId) -> Result<Option<(Kind, u64)>> {
+        match self.slot(id)? {
+            Some(slot) => self.header_of(slot).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn header_of(&self, slot: Slot) -> Result<(Kind, u64)> {
+        if slot.is_loose() {
+            let loose = self.open_loose(&self.id(slot)?)?;
+            return Ok((loose.kind, loose.size));
+        }
+        let units = self.units();
+        let placed = unit_of(&units, slot);
+        let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
+        object_header(self, pack, offset)
+    }
+
+    pub(crate) fn open_loose(&self, id: &ObjectId) -> Result<Loose> {
+        Loose::find(&self.view.stores, id)?.ok_or(Error::Missing { id: *id, kind: None })
+    }
+
+    /// An object, whole; `None` when the repository does not have it.
+    ///
+    /// # Errors
+    /// As [`Objects::slot`], and when the object is larger than `object_bytes_max`.
+    pub fn read(&self, id: &ObjectId) -> Result<Option<Object>> {
+        let Some(slot) = self.slot(id)? else { return Ok(None) };
+        let mut reader = self.view.reader.lock().expect("no holder of the lock panics");
+        let Cached { kind, data } = self.read_slot(slot, &mut reader)?;
+        Ok(Some(Object { kind, data }))
+    }
+
+    /// An object of a known kind.
+    ///
+    /// # Errors
+    /// As [`Objects::read`]; [`Error::Missing`] and [`Error::WrongKind`] besides.
+    pub fn read_expect(&self, id: &ObjectId, expected: Kind) -> Result<Object> {
+        let object = self.read(id)?.ok_or(Error::Missing { id: *id, kind: Some(expected) })?;
+        if object.kind != expected {
+            return Err(Error::WrongKind { id: *id, expected, found: object.kind });
+        }
+        Ok(object)
+    }
+
+    /// Reads an object with a reader of the caller's, which keeps its bases apart.
+    pub(crate) fn read_slot(&self, slot: Slot, reader: &mut Reader) -> Result<Cached> {
+        if slot.is_loose() {
+            return self.open_loose(&self.id(slot)?)?.content(reader.object_bytes_max());
+        }
+        let units = self.units();
+        let placed = unit_of(&units, slot);
+        let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
+        reader.read(self, pack, offset)
+    }
+
+    /// The base of a delta that lies outside the delta's pack.
+    fn read_delta_base(&self, id: &ObjectId, reader: &mut Reader) -> Result<Cached> {
+        let slot = self.slot(id)?.ok_or(Error::Missing { id: *id, kind: None })?;
+        self.read_slot(slot, reader)
+    }
+
+    /// What history needs to know of a commit; from the commit-graph where it has it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::WrongKind`], or as [`Objects::read`].
+    pub fn commit(&self, id: &ObjectId) -> Result<Commit> {
+        let mut commit = match self.commit_from_graph(id) {
+            Some(commit) => commit,
+            None => {
+                let object = self.read_expect(id, Kind::Commit)?;
+                parse_commit(id, &object.data, self.hash())?
+            }
+        };
+        self.cut_at_own_shallow(id, &mut commit);
+        Ok(commit)
+    }
+
+    /// Where the repository's own history ends, a commit has no parents to follow.
+    pub(crate) fn cut_at_own_shallow(&self, id: &ObjectId, commit: &mut Commit) {
+        let own_shallow = &self.view.own_shallow;
+        if !own_shallow.is_empty() && own_shallow.contains(id) {
+            commit.parents.clear();
+        }
+    }
+
+    /// Whether the repository is a shallow clone itself.
+    pub fn is_shallow(&self) -> bool {
+        !self.view.own_shallow.is_empty()
+    }
+
+    fn commit_from_graph(&self, id: &ObjectId) -> Option<Commit> {
+        let graph = self.graph()?;
+        let position = graph.lookup(id)?;
+        let data = graph.commit_at(position).ok()?;
+        let parents = graph.parents_at(position).ok()?;
+        let parents = parents.map(|parent| parent.ok().map(|parent| graph.id_at(parent)));
+        let parents = parents.collect::<Option<_>>()?;
+        Some(Commit { tree: data.tree, parents, time: data.time.cast_signed() })
+    }
+
+    /// The commit-graph, when there is one that can be read.
+    pub(crate) fn graph(&self) -> Option<&CommitGraph> {
+        let open = || match open_graph(&self.view.set) {
+            Ok(graph) => graph,
+            Err(error) => {
+                tracing::warn!(%error, "the commit-graph is not used");
+                None
+            }
+        };
+        self.view.graph.get_or_init(open).as_ref()
+    }
+
+    /// Follows a chain of tags to the object at its end. `None` when the object is missing.
+    ///
+    /// # Errors
+    /// As [`Objects::read`].
+    pub fn peel(&self, id: &ObjectId) -> Result<Option<(ObjectId, Kind)>> {
+        const TAGS_OF_TAGS_MAX: usize = 1000;
+        let mut id = *id;
+        for _ in 0..TAGS_OF_TAGS_MAX {
+            let Some((kind, _)) = self.header(&id)? else { return Ok(None) };
+            if kind != Kind::Tag {
+                return Ok(Some((id, kind)));
+            }
+            id = self.tag_target(&id)?.0;
+        }
+        Err(Error::BadObject { id, reason: "a chain of tags does not end".into() })
+    }
+
+    /// What a tag points at, and the kind it says that is.
+    ///
+    /// # Errors
+    /// As [`Objects::read_expect`].
+    pub fn tag_target(&self, id: &ObjectId) -> Result<(ObjectId, Kind)> {
+        let object = self.read_expect(id, Kind::Tag)?;
+        let tag = TagRef::parse(&object.data, self.hash())
+            .map_err(|error| Error::BadObject { id: *id, reason: error.to_string() })?;
+        Ok((tag.target, tag.target_kind))
+    }
+}
+
+pub(crate) fn parse_commit(id: &ObjectId, data: &[u8], hash: HashKind) -> Result<Commit> {
+    let commit = CommitRef::parse(data, hash)
+        .map_err(|error| Error::BadObject { id: *id, reason: error.to_string() })?;
+    let parents = commit.parents().collect();
+    Ok(Commit { tree: commit.tree, parents, time: commit.committer_time() })
+}
+
+fn place(units: &mut Vec<Placed>, new: Vec<Arc<Unit>>) -> Result<()> {
+    let mut first_slot = units.last().map_or(0, |last| last.first_slot + last.count);
+    for unit in new {
+        let count = unit.count()?;
+        units.push(Placed { first_slot, count, unit });
+        first_slot = first_slot.checked_add(count).filter(|next| *next < Slot::LOOSE).ok_or(
+            Error::Limit {
+                setting: "objects per repository",
+                limit: u64::from(Slot::LOOSE),
+                what: "more packed objects than can be numbered".into(),
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// The slot of a packed object.
+#[inline]
+pub(crate) fn find_packed(units: &[Placed], id: &ObjectId) -> Result<Option<Slot>> {
+    for placed in units {
+        if let Some(position) = placed.unit.position(id)? {
+            return Ok(Some(Slot(placed.first_slot + position)));
+        }
+    }
+    Ok(None)
+}
+
+/// The unit a packed slot belongs to.
+pub(crate) fn unit_of(units: &[Placed], slot: Slot) -> &Placed {
+    let at = units.partition_point(|placed| placed.first_slot + placed.count <= slot.0);
+    &units[at]
+}
+
+fn open_graph(set: &PackSet) -> Result<Option<CommitGraph>> {
+    let named = |name: &str| Error::format(name.to_owned());
+    for store in &set.stores {
+        const SINGLE: &str = "info/commit-graph";
+        const CHAIN: &str = "info/commit-graphs/commit-graph-chain";
+        if store.stat(SINGLE)?.is_some() {
+            let bytes = read_whole(&**store, SINGLE)?;
+            return CommitGraph::open(bytes, set.hash).map(Some).map_err(named(SINGLE));
+        }
+        if store.stat(CHAIN)?.is_some() {
+            let chain = read_whole(&**store, CHAIN)?;
+            let load = |name: &str| Ok::<_, pack::Error>(read_whole(&**store, name).ok());
+            return CommitGraph::open_chain(&chain, set.hash, load).map_err(named(CHAIN));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,179 @@
+//! One stored pack: its bytes, its index, and its entries in pack order.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use object::{HashKind, ObjectId};
+use pack::{Index, PackOrder};
+use storage::BlobStore;
+
+use crate::error::{Error, Result};
+
+/// Bytes read at once to see an entry's header in a store that has no map.
+const HEADER_READ_BYTES: u64 = 64;
+
+pub(crate) struct PackHandle {
+    /// The pack's name without its ending: `pack/pack-<checksum>`.
+    pub stem: String,
+    /// Tells packs of one [`super::PackSet`] apart; never used twice.
+    pub serial: u32,
+    /// Bytes of the pack file.
+    pub size: u64,
+    pub hash: HashKind,
+    store: Arc<dyn BlobStore>,
+    map: Option<Bytes>,
+    index: OnceLock<Index>,
+    order: OnceLock<PackOrder>,
+}
+
+impl PackHandle {
+    /// Opens the pack's bytes; the index is read when it is first needed.
+    pub fn open(
+        store: &Arc<dyn BlobStore>,
+        stem: &str,
+        size: u64,
+        serial: u32,
+        hash: HashKind,
+    ) -> Result<Self> {
+        let map = store.map(&format!("{stem}.pack"))?;
+        let size = map.as_ref().map_or(size, |map| map.len() as u64);
+        if size < 12 + hash.len() as u64 {
+            return Err(Error::Format {
+                what: format!("{stem}.pack"),
+                source: pack::Error::Corrupt { what: "too short for a pack" },
+            });
+        }
+        Ok(PackHandle {
+            stem: stem.to_owned(),
+            serial,
+            size,
+            hash,
+            store: store.clone(),
+            map,
+            index: OnceLock::new(),
+            order: OnceLock::new(),
+        })
+    }
+
+    /// The file's mapped bytes, where the store maps.
+    pub fn map(&self) -> Option<&Bytes> {
+        self.map.as_ref()
+    }
+
+    /// Bytes of the pack; a slice of the map where there is one.
+    pub fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.end > self.size || range.start > range.end {
+            return Err(self.corrupt("an offset points outside the pack"));
+        }
+        match &self.map {
+            Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
+            None => Ok(self.store.read(&format!("{}.pack", self.stem), range)?),
+        }
+    }
+
+    /// Where entries end and the checksum begins.
+    pub fn entries_end(&self) -> u64 {
+        self.size - self.hash.len() as u64
+    }
+
+    /// The bytes at an entry's beginning, enough for its header.
+    pub fn header_bytes(&self, offset: u64) -> Result<Bytes> {
+        let end = (offset + HEADER_READ_BYTES).min(self.entries_end());
+        if offset < 12 || offset >= end {
+            return Err(self.corrupt("an entry's offset points outside the pack"));
+        }
+        self.bytes(offset..end)
+    }
+
+    /// The pack's own index.
+    pub fn index(&self) -> Result<&Index> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let name = format!("{}.idx", self.stem);
+        let bytes = read_whole(&*self.store, &name)?;
+        let index = Index::open(bytes, self.hash).map_err(Error::format(name))?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    /// Entries in the order of their offsets, as positions in the index.
+    pub fn order(&self) -> Result<&PackOrder> {
+        if let Some(order) = self.order.get() {
+            return Ok(order);
+        }
+        let index = self.index()?;
+        let name = format!("{}.rev", self.stem);
+        let rev = match self.store.stat(&name)? {
+            Some(_) => Some(read_whole(&*self.store, &name)?),
+            None => None,
+        };
+        let order = PackOrder::of(index, rev).map_err(Error::format(name))?;
+        Ok(self.order.get_or_init(|| order))
+    }
+
+    /// Where the entry that begins at `offset` ends.
+    pub fn entry_end(&self, offset: u64) -> Result<u64> {
+        let at = self.order_position(offset)?;
+        self.offset_in_order(at + 1)
+    }
+
+    /// The id of the object whose entry begins at `offset`.
+    pub fn id_at_offset(&self, offset: u64) -> Result<ObjectId> {
+        Ok(self.index()?.id_at(self.own_position(self.order_position(offset)?)?))
+    }
+
+    /// The index position of the `at`-th entry in pack order.
+    pub fn own_position(&self, at: u32) -> Result<u32> {
+        self.order()?.index_position(at).map_err(self.named())
+    }
+
+    /// The offset the index has for its `position`-th object.
+    pub fn offset_of(&self, position: u32) -> Result<u64> {
+        self.index()?.offset_at(position).map_err(self.named())
+    }
+
+    /// The offset of the `at`-th entry in pack order; the end of entries past the last.
+    pub fn offset_in_order(&self, at: u32) -> Result<u64> {
+        let end = self.entries_end();
+        let offset = self.order()?.offset(self.index()?, at, end).map_err(self.named())?;
+        if offset < 12 || offset > end {
+            return Err(self.corrupt("the index points outside the pack"));
+        }
+        Ok(offset)
+    }
+
+    /// The place in pack order of the entry that begins at `offset`.
+    pub fn order_position(&self, offset: u64) -> Result<u32> {
+        self.order()?
+            .position_of_offset(self.index()?, offset)
+            .map_err(self.named())?
+            .ok_or_else(|| self.corrupt("no entry begins where a delta's base should"))
+    }
+
+    /// Says which pack a format error is about.
+    pub fn named(&self) -> impl FnOnce(pack::Error) -> Error {
+        Error::format(format!("{}.pack", self.stem))
+    }
+
+    /// The store the pack lies in.
+    pub fn store(&self) -> &Arc<dyn BlobStore> {
+        &self.store
+    }
+
+    pub fn corrupt(&self, what: &'static str) -> Error {
+        Error::Format {
+            what: format!("{}.pack", self.stem),
+            source: pack::Error::Corrupt { what },
+        }
+    }
+}
+
+/// A whole blob: mapped where the store maps, read otherwise.
+pub(crate) fn read_whole(store: &dyn BlobStore, name: &str) -> Result<Bytes> {
+    if let Some(map) = store.map(name)? {
+        return Ok(map);
+    }
+    let meta = store.stat(name)?.ok_or_else(|| storage::Error::not_found(name))?;
+    Ok(store.read(name, 0..meta.size)?)
+}

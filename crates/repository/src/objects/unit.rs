@@ -1,0 +1,142 @@
+//! One searchable set of packed objects: a pack with its index, or several packs
+//! under a multi-pack-index. Each object of a unit has a position, so that a set
+//! of objects is a bit per position and never a table of ids.
+
+use std::sync::{Arc, OnceLock};
+
+use object::ObjectId;
+use pack::{BitmapIndex, MultiPackIndex};
+use storage::BlobStore;
+
+use super::pack_handle::{PackHandle, read_whole};
+use crate::error::{Error, Result};
+
+pub(crate) struct Unit {
+    pub index: UnitIndex,
+    bitmap: OnceLock<Option<BitmapIndex>>,
+}
+
+pub(crate) enum UnitIndex {
+    /// A pack and its own index; positions are index positions.
+    Single(Arc<PackHandle>),
+    /// Packs under one multi-pack-index, in its numbering; positions are its positions.
+    Multi { midx: MultiPackIndex, packs: Vec<Arc<PackHandle>>, store: Arc<dyn BlobStore> },
+}
+
+impl Unit {
+    pub fn new(index: UnitIndex) -> Self {
+        Unit { index, bitmap: OnceLock::new() }
+    }
+
+    /// How many objects, and so positions, the unit has.
+    pub fn count(&self) -> Result<u32> {
+        Ok(match &self.index {
+            UnitIndex::Single(pack) => pack.index()?.count(),
+            UnitIndex::Multi { midx, .. } => midx.count(),
+        })
+    }
+
+    pub fn position(&self, id: &ObjectId) -> Result<Option<u32>> {
+        Ok(match &self.index {
+            UnitIndex::Single(pack) => pack.index()?.lookup(id),
+            UnitIndex::Multi { midx, .. } => midx.lookup(id),
+        })
+    }
+
+    pub fn id_at(&self, position: u32) -> Result<ObjectId> {
+        Ok(match &self.index {
+            UnitIndex::Single(pack) => pack.index()?.id_at(position),
+            UnitIndex::Multi { midx, .. } => midx.id_at(position),
+        })
+    }
+
+    /// The pack and the offset an object is read from.
+    pub fn place(&self, position: u32) -> Result<(&Arc<PackHandle>, u64)> {
+        match &self.index {
+            UnitIndex::Single(pack) => Ok((pack, pack.offset_of(position)?)),
+            UnitIndex::Multi { midx, packs, .. } => {
+                let pack::midx::Location { pack, offset } =
+                    midx.location_at(position).map_err(Error::format("multi-pack-index"))?;
+                let pack = packs.get(pack as usize).ok_or_else(|| Error::Format {
+                    what: "multi-pack-index".into(),
+                    source: pack::Error::Corrupt { what: "a pack number past the last pack" },
+                })?;
+                Ok((pack, offset))
+            }
+        }
+    }
+
+    /// The packs of the unit.
+    pub fn packs(&self) -> &[Arc<PackHandle>] {
+        match &self.index {
+            UnitIndex::Single(pack) => std::slice::from_ref(pack),
+            UnitIndex::Multi { packs, .. } => packs,
+        }
+    }
+
+    /// Position of the object at position `own` of a pack's own index, when the unit reads it
+    /// from there (`offset`).
+    pub fn position_of_own(&self, pack: &PackHandle, own: u32, offset: u64) -> Result<Option<u32>> {
+        match &self.index {
+            UnitIndex::Single(_) => Ok(Some(own)),
+            UnitIndex::Multi { .. } => {
+                let id = pack.index()?.id_at(own);
+                let Some(position) = self.position(&id)? else { return Ok(None) };
+                let (chosen, chosen_offset) = self.place(position)?;
+                Ok((chosen.serial == pack.serial && chosen_offset == offset).then_some(position))
+            }
+        }
+    }
+
+    /// The unit's reachability bitmap, when git or maintenance left one that fits it.
+    pub fn bitmap(&self) -> Option<&BitmapIndex> {
+        self.bitmap
+            .get_or_init(|| match self.open_bitmap() {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(%error, "a bitmap is not used");
+                    None
+                }
+            })
+            .as_ref()
+    }
+
+    fn open_bitmap(&self) -> Result<Option<BitmapIndex>> {
+        let (store, name, owner) = match &self.index {
+            UnitIndex::Single(pack) => {
+                (pack.store(), format!("{}.bitmap", pack.stem), pack.index()?.pack_checksum())
+            }
+            UnitIndex::Multi { midx, store, .. } => {
+                let Some(top) = midx.layers().next_back() else { return Ok(None) };
+                // The bitmap of a layer covers the layers under it only through theirs.
+                if midx.layers().nth(1).is_some() || !midx.has_bit_order() {
+                    return Ok(None);
+                }
+                (store, top.bitmap_name, top.checksum)
+            }
+        };
+        if store.stat(&name)?.is_none() {
+            return Ok(None);
+        }
+        let bytes = read_whole(&**store, &name)?;
+        let bitmap =
+            BitmapIndex::open(bytes, owner.kind(), self.count()?).map_err(Error::format(&name))?;
+        if bitmap.owner_checksum() != owner {
+            return Err(Error::Format {
+                what: name,
+                source: pack::Error::Corrupt { what: "it was made for another pack" },
+            });
+        }
+        Ok(Some(bitmap))
+    }
+
+    /// The unit position of the `bit`-th object in the order bitmaps count in.
+    pub fn position_of_bit(&self, bit: u32) -> Result<u32> {
+        match &self.index {
+            UnitIndex::Single(pack) => pack.own_position(bit),
+            UnitIndex::Multi { midx, .. } => {
+                midx.position_of_bit(bit).map_err(Error::format("multi-pack-index"))
+            }
+        }
+    }
+}

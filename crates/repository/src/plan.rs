@@ -1,0 +1,255 @@
+//! What to send, as few pieces: stored bytes copied as they lie wherever that is right.
+//!
+//! A delta is sent only when its base is sent too, or when the client is known to have
+//! the base and asked for a thin pack. Deltas reach for bases in packs of the same or an
+//! earlier rank only, so no ring of deltas can come about across packs.
+
+use std::sync::Arc;
+
+use object::ObjectId;
+use pack::entry::{EntryHeader, EntryKind};
+
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::objects::{Objects, PackHandle, Placed, Slot};
+use crate::progress::{Progress, Stage};
+use crate::stream::PackStream;
+use crate::walk::{self, Reached};
+
+/// What a client asks for, and what it has.
+#[derive(Debug, Clone, Default)]
+pub struct PackRequest {
+    /// What it wants, with all it reaches.
+    pub wants: Vec<ObjectId>,
+    /// What it has, with all that reaches.
+    pub haves: Vec<ObjectId>,
+    /// Where its history ends after this fetch.
+    pub shallow: Vec<ObjectId>,
+    /// Where its history ends now.
+    pub old_shallow: Vec<ObjectId>,
+    /// What it wants left out.
+    pub filter: Option<Filter>,
+    /// Deltas may have bases it has.
+    pub thin: bool,
+    /// It understands deltas that name their base by distance.
+    pub ofs_delta: bool,
+    /// Tags to send when what they name is sent: the tag and what it peels to.
+    pub include_tag: Vec<(ObjectId, ObjectId)>,
+    /// The repository is a partial clone: objects it lacks are passed over.
+    pub missing_allowed: bool,
+    /// The repository is a shallow clone itself, so that whole-history bitmaps do not hold.
+    pub own_history_cut: bool,
+}
+
+/// What to send.
+pub struct PackPlan {
+    pub(crate) objects: Objects,
+    pub(crate) packs: Vec<Arc<PackHandle>>,
+    pub(crate) pieces: Vec<Piece>,
+    count: u32,
+}
+
+/// A part of the pack to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece {
+    /// Entries copied as they lie: pack number, first and past-the-end offset.
+    Range { pack: u32, start: u64, end: u64 },
+    /// A delta whose base comes before it at another distance: the header is made anew.
+    Moved { pack: u32, start: u64, end: u64 },
+    /// A delta whose base is named by its id.
+    Named { pack: u32, start: u64, end: u64 },
+    /// A packed object whose delta's base is not at hand: rebuilt and sent whole.
+    Whole { pack: u32, start: u64 },
+    /// A loose object.
+    Loose(Slot),
+}
+
+impl Piece {
+    /// Pack number, first and past-the-end offset of what the piece stands for.
+    fn extent(&self) -> Option<(u32, u64, u64)> {
+        match *self {
+            Piece::Range { pack, start, end }
+            | Piece::Moved { pack, start, end }
+            | Piece::Named { pack, start, end } => Some((pack, start, end)),
+            Piece::Whole { pack, start } => Some((pack, start, start + 1)),
+            Piece::Loose(_) => None,
+        }
+    }
+}
+
+/// Decides what a request gets.
+///
+/// # Errors
+/// [`Error::Missing`] when the repository lacks something it should have, and whatever the
+/// storage or the listener of `progress` answers.
+pub fn plan(
+    objects: &Objects,
+    request: &PackRequest,
+    progress: &mut dyn Progress,
+) -> Result<PackPlan> {
+    let reached = walk::reached(objects, request, progress)?;
+    let count = u32::try_from(reached.send.count()).map_err(|_| Error::Limit {
+        setting: "objects per pack",
+        limit: u64::from(u32::MAX),
+        what: "the answer has more objects than a pack can hold".into(),
+    })?;
+    let mut planner = Planner {
+        reached,
+        thin: request.thin,
+        packs: Vec::new(),
+        pieces: Vec::new(),
+        pack_pieces_from: 0,
+        objects: objects.clone(),
+        ofs_delta: request.ofs_delta,
+    };
+    planner.packed()?;
+    planner.pieces.extend(planner.reached.send.iter_loose().map(Piece::Loose));
+    progress.finish(Stage::Counting, u64::from(count))?;
+    let Planner { packs, pieces, .. } = planner;
+    Ok(PackPlan { objects: objects.clone(), packs, pieces, count })
+}
+
+impl PackPlan {
+    /// How many objects the pack will hold.
+    pub fn object_count(&self) -> u32 {
+        self.count
+    }
+
+    /// The pack, piece by piece.
+    pub fn into_stream(self) -> PackStream {
+        PackStream::new(self)
+    }
+}
+
+struct Planner {
+    objects: Objects,
+    reached: Reached,
+    thin: bool,
+    ofs_delta: bool,
+    packs: Vec<Arc<PackHandle>>,
+    pieces: Vec<Piece>,
+    /// Where the present pack's pieces begin.
+    pack_pieces_from: usize,
+}
+
+impl Planner {
+    fn packed(&mut self) -> Result<()> {
+        for placed in self.objects.units().iter() {
+            let last = placed.first_slot + placed.count;
+            let selected = self.reached.send.count_packed(placed.first_slot, last);
+            if selected == 0 {
+                continue;
+            }
+            let everything = selected == u64::from(placed.count);
+            for pack in placed.unit.packs() {
+                self.packs.push(pack.clone());
+                self.pack_pieces_from = self.pieces.len();
+                let alone = placed.unit.packs().len() == 1;
+                if everything && alone && self.ofs_delta && placed.count == pack.index()?.count() {
+                    let pack_number = self.packs.len() as u32 - 1;
+                    let end = pack.entries_end();
+                    self.pieces.push(Piece::Range { pack: pack_number, start: 12, end });
+                    continue;
+                }
+                self.pack_entries(placed, pack)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The selected entries of one pack, in pack order.
+    fn pack_entries(&mut self, placed: &Placed, pack: &Arc<PackHandle>) -> Result<()> {
+        let number = self.packs.len() as u32 - 1;
+        for at in 0..pack.index()?.count() {
+            let own = pack.own_position(at)?;
+            let start = pack.offset_in_order(at)?;
+            let Some(position) = placed.unit.position_of_own(pack, own, start)? else { continue };
+            if self.reached.send.contains(Slot(placed.first_slot + position)) {
+                let end = pack.offset_in_order(at + 1)?;
+                self.entry(pack, number, start, end)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, pack: &Arc<PackHandle>, number: u32, start: u64, end: u64) -> Result<()> {
+        let header = parse_header(pack, start)?;
+        let piece = match header.kind {
+            EntryKind::Base(_) => Piece::Range { pack: number, start, end },
+            EntryKind::RefDelta { base } if self.base_usable(&base)? => {
+                Piece::Range { pack: number, start, end }
+            }
+            EntryKind::RefDelta { .. } => Piece::Whole { pack: number, start },
+            EntryKind::OfsDelta { .. } => self.distance_delta(pack, number, start, end, &header)?,
+        };
+        if let (Piece::Range { start, end, .. }, Some(Piece::Range { pack, end: open_end, .. })) =
+            (piece, self.pieces.last_mut())
+            && *pack == number
+            && *open_end == start
+        {
+            *open_end = end;
+        } else {
+            self.pieces.push(piece);
+        }
+        Ok(())
+    }
+
+    fn distance_delta(
+        &self,
+        pack: &Arc<PackHandle>,
+        number: u32,
+        start: u64,
+        end: u64,
+        header: &EntryHeader,
+    ) -> Result<Piece> {
+        let base = header.base_offset(start).map_err(pack.named())?;
+        let base = base.ok_or_else(|| pack.corrupt("a delta without a base"))?;
+        if !self.ofs_delta {
+            let id = pack.id_at_offset(base)?;
+            return Ok(match self.base_usable(&id)? {
+                true => Piece::Named { pack: number, start, end },
+                false => Piece::Whole { pack: number, start },
+            });
+        }
+        // In the run that is being built, nothing between base and delta was left out.
+        if let Some(Piece::Range { pack, start: run_start, end: run_end }) = self.pieces.last()
+            && *pack == number
+            && *run_end == start
+            && *run_start <= base
+        {
+            return Ok(Piece::Range { pack: number, start, end });
+        }
+        if self.is_planned(base) {
+            return Ok(Piece::Moved { pack: number, start, end });
+        }
+        let id = pack.id_at_offset(base)?;
+        Ok(match self.base_usable(&id)? {
+            true => Piece::Named { pack: number, start, end },
+            false => Piece::Whole { pack: number, start },
+        })
+    }
+
+    /// Whether the entry at `offset` of the present pack is among the pieces.
+    fn is_planned(&self, offset: u64) -> bool {
+        let pieces = &self.pieces[self.pack_pieces_from..];
+        let after = pieces
+            .partition_point(|piece| piece.extent().is_some_and(|(_, start, _)| start <= offset));
+        after > 0 && pieces[after - 1].extent().is_some_and(|(_, _, end)| offset < end)
+    }
+
+    /// Whether a delta may name this base: it is sent too, or the client has it.
+    fn base_usable(&self, base: &ObjectId) -> Result<bool> {
+        let Some(slot) = self.objects.slot(base)? else { return Ok(false) };
+        Ok(self.reached.send.contains(slot) || (self.thin && self.reached.known.contains(slot)))
+    }
+}
+
+fn parse_header(pack: &PackHandle, offset: u64) -> Result<EntryHeader> {
+    match pack.map() {
+        Some(map) if offset < pack.entries_end() => {
+            EntryHeader::parse(&map[offset as usize..pack.entries_end() as usize], pack.hash)
+                .map_err(pack.named())
+        }
+        _ => crate::objects::entry_header(pack, offset),
+    }
+}

@@ -1,0 +1,61 @@
+//! How far a long piece of work has come, told to whoever asked for it.
+
+/// A phase of work, in the words git users know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Finding out which objects to send.
+    Enumerating,
+    /// Deciding how each object is sent.
+    Counting,
+    /// Making the bytes of objects that cannot be copied as they lie.
+    Compressing,
+    /// Sending.
+    Writing,
+    /// Taking a pack in.
+    Receiving,
+    /// Rebuilding objects from deltas.
+    Resolving,
+    /// Checking that nothing is missing.
+    Connectivity,
+}
+
+impl Stage {
+    /// The title git shows for this phase.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Stage::Enumerating => "Enumerating objects",
+            Stage::Counting => "Counting objects",
+            Stage::Compressing => "Compressing objects",
+            Stage::Writing => "Writing objects",
+            Stage::Receiving => "Receiving objects",
+            Stage::Resolving => "Resolving deltas",
+            Stage::Connectivity => "Checking connectivity",
+        }
+    }
+}
+
+/// Hears how far the work has come. Called often: it decides itself what to show when.
+pub trait Progress {
+    /// `done` of `total` (objects, where nothing else is said); `total` is `None` while unknown.
+    ///
+    /// # Errors
+    /// An error ends the work: the listener is gone.
+    fn update(&mut self, stage: Stage, done: u64, total: Option<u64>) -> std::io::Result<()>;
+
+    /// The phase is over; `done` is final.
+    ///
+    /// # Errors
+    /// As [`Progress::update`].
+    fn finish(&mut self, stage: Stage, done: u64) -> std::io::Result<()> {
+        self.update(stage, done, Some(done))
+    }
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn update(&mut self, _: Stage, _: u64, _: Option<u64>) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Reachability by bitmap: histories joined as sets of bits (git's `.bitmap`, after
+//! JGit's; gitformat-pack(5), bitmap-format).
+
+use object::{Kind, ObjectId, TreeIter};
+use pack::{BitSet, BitmapIndex};
+
+use super::{Marks, Side, Walk};
+use crate::error::{Error, Result};
+use crate::filter::TypeSieve;
+use crate::objects::{Placed, Slot, Unit};
+use crate::plan::PackRequest;
+
+/// The number of the unit whose bitmap answers this request, if one does. Bitmaps know
+/// whole histories only: a request that cuts history has to walk.
+pub(super) fn usable(units: &[Placed], request: &PackRequest) -> Option<usize> {
+    let whole = request.shallow.is_empty() && request.old_shallow.is_empty();
+    let plain = request.filter.is_none() || super::Sieve::new(request.filter.as_ref()).by_type().is_some();
+    if !whole || !plain || request.own_history_cut {
+        return None;
+    }
+    units.iter().position(|placed| placed.unit.bitmap().is_some())
+}
+
+/// What one side reaches, while it is being found.
+struct Joining<'b> {
+    placed: Placed,
+    bitmap: &'b BitmapIndex,
+    /// What was joined so far, in the bitmap's own order.
+    joined: BitSet,
+}
+
+impl Walk<'_> {
+    pub(super) fn by_bitmaps(&mut self, unit: usize, request: &PackRequest) -> Result<()> {
+        let placed = self.units[unit].clone();
+        let unit = placed.unit.clone();
+        let bitmap = unit.bitmap().expect("chosen because it has one");
+        let haves = self.tips_of_history(&request.haves, Side::Known)?;
+        if !haves.is_empty() {
+            let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
+            self.join(haves, Side::Known, joining)?;
+        }
+        let wants = self.tips_of_history(&request.wants, Side::Wanted)?;
+        let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
+        self.join(wants, Side::Wanted, joining)?;
+        if request.filter.is_some() {
+            let types = self.sieve.by_type().expect("checked before bitmaps were chosen");
+            self.sift(&types, &placed, bitmap)?;
+        }
+        Ok(())
+    }
+
+    /// Tips, with trees and blobs among them walked in full: bitmaps are exact, so every
+    /// object must be marked, whatever the filter says of it afterwards.
+    fn tips_of_history(&mut self, ids: &[ObjectId], side: Side) -> Result<Vec<(ObjectId, Slot)>> {
+        self.tips(ids, side)
+    }
+
+    fn join(
+        &mut self,
+        tips: Vec<(ObjectId, Slot)>,
+        side: Side,
+        mut joining: Joining<'_>,
+    ) -> Result<()> {
+        let mut stack = self.newest_last(tips)?;
+        let mut walked = Vec::new();
+        while let Some((id, slot)) = stack.pop() {
+            if self.is_settled(slot, side) {
+                continue;
+            }
+            if self.join_bitmap(slot, side, &mut joining)? {
+                self.report(0)?;
+                continue;
+            }
+            self.marks(side).insert(slot);
+            let commit = self.commit(&id, slot)?;
+            walked.push(commit.tree);
+            self.report(1)?;
+            for parent in commit.parents {
+                match self.slot(&parent)? {
+                    Some(slot) if !self.is_settled(slot, side) => stack.push((parent, slot)),
+                    Some(_) => {}
+                    None if side == Side::Known || self.missing_allowed => {}
+                    None => return Err(Error::Missing { id: parent, kind: Some(Kind::Commit) }),
+                }
+            }
+        }
+        for tree in walked {
+            self.join_tree(&tree, side)?;
+        }
+        Ok(())
+    }
+
+    /// Newest tip on top of the stack: its history covers most of the others.
+    fn newest_last(&mut self, tips: Vec<(ObjectId, Slot)>) -> Result<Vec<(ObjectId, Slot)>> {
+        let mut timed = Vec::with_capacity(tips.len());
+        for (id, slot) in tips {
+            timed.push((self.commit(&id, slot)?.time, id, slot));
+        }
+        timed.sort_unstable_by_key(|(time, ..)| *time);
+        Ok(timed.into_iter().map(|(_, id, slot)| (id, slot)).collect())
+    }
+
+    /// Whether a commit and all it reaches are already accounted for on this side.
+    fn is_settled(&self, slot: Slot, side: Side) -> bool {
+        self.known.contains(slot) || (side == Side::Wanted && self.send.contains(slot))
+    }
+
+    fn join_bitmap(&mut self, slot: Slot, side: Side, joining: &mut Joining<'_>) -> Result<bool> {
+        let placed = &joining.placed;
+        let Some(position) = slot.0.checked_sub(placed.first_slot).filter(|p| *p < placed.count)
+        else {
+            return Ok(false);
+        };
+        let found = joining.bitmap.get(position).map_err(Error::format("bitmap"))?;
+        let Some(mut new) = found else { return Ok(false) };
+        new.and_not(&joining.joined);
+        joining.joined.or(&new);
+        let marks = self.marks(side);
+        for bit in new.iter() {
+            let position = placed.unit.position_of_bit(bit)?;
+            marks.insert(Slot(placed.first_slot + position));
+        }
+        Ok(true)
+    }
+
+    /// Marks a tree and all it holds, skipping what is marked already.
+    fn join_tree(&mut self, id: &ObjectId, side: Side) -> Result<()> {
+        let hash = self.objects.hash();
+        let mut stack = Vec::new();
+        if let Some(slot) = self.slot_for(side, id, Kind::Tree)?
+            && !self.is_settled(slot, side)
+        {
+            self.marks(side).insert(slot);
+            stack.push(slot);
+        }
+        while let Some(slot) = stack.pop() {
+            let tree = self.read(slot, Kind::Tree)?;
+            for entry in TreeIter::new(&tree.data, hash) {
+                let entry = entry.map_err(|error| self.bad_tree(slot, error.to_string()))?;
+                if entry.mode.is_submodule() {
+                    continue;
+                }
+                let is_tree = entry.mode.is_tree();
+                let kind = if is_tree { Kind::Tree } else { Kind::Blob };
+                let Some(slot) = self.slot_for(side, &entry.oid(hash), kind)? else { continue };
+                if !self.is_settled(slot, side) {
+                    self.marks(side).insert(slot);
+                    if is_tree {
+                        stack.push(slot);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn slot_for(&self, side: Side, id: &ObjectId, kind: Kind) -> Result<Option<Slot>> {
+        match side {
+            Side::Known => self.slot(id),
+            Side::Wanted => self.slot_of_reachable(id, kind),
+        }
+    }
+
+    /// Takes out what the filter leaves out: by the bitmap's type sets where it covers the
+    /// object, by the object's header where it does not.
+    fn sift(&mut self, types: &TypeSieve, placed: &Placed, bitmap: &BitmapIndex) -> Result<()> {
+        let named = || Error::format("bitmap");
+        let mut dropped = Marks::new(self.objects.packed_count());
+        let mut covered = Marks::new(self.objects.packed_count());
+        let passing = [
+            (Kind::Commit, types.commits),
+            (Kind::Tree, types.trees),
+            (Kind::Blob, types.blobs),
+            (Kind::Tag, types.tags),
+        ];
+        for (kind, passes) in passing {
+            let mut bits = new_bits(placed);
+            bitmap.kind_bitmap(kind).and_then(|of_kind| of_kind.or_into(&mut bits)).map_err(named())?;
+            for bit in bits.iter() {
+                let slot = slot_of_bit(&placed.unit, placed.first_slot, bit)?;
+                covered.insert(slot);
+                if !passes || (kind == Kind::Blob && self.too_big(slot, types)?) {
+                    dropped.insert(slot);
+                }
+            }
+        }
+        for slot in self.send.iter().filter(|slot| !covered.contains(*slot)) {
+            let (kind, size) = self.objects.header_of(slot)?;
+            let passes = passing.iter().any(|(k, passes)| *k == kind && *passes);
+            let too_big = kind == Kind::Blob && types.blob_limit.is_some_and(|limit| size >= limit);
+            if !passes || too_big {
+                dropped.insert(slot);
+            }
+        }
+        self.send.and_not(&dropped);
+        Ok(())
+    }
+
+    fn too_big(&self, slot: Slot, types: &TypeSieve) -> Result<bool> {
+        match types.blob_limit {
+            Some(limit) if self.send.contains(slot) => Ok(self.objects.header_of(slot)?.1 >= limit),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn new_bits(placed: &Placed) -> BitSet {
+    BitSet::new(placed.count)
+}
+
+fn slot_of_bit(unit: &Unit, first_slot: u32, bit: u32) -> Result<Slot> {
+    Ok(Slot(first_slot + unit.position_of_bit(bit)?))
+}

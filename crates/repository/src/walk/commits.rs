@@ -1,0 +1,175 @@
+//! Painting history from both sides: what the wants reach, less what the haves reach.
+//!
+//! Newest first, as git does. A commit painted `known` hands that to its parents, a
+//! wanted one hands on `wanted`; the walk ends when only known commits are left.
+//! Clocks that run backwards can let a commit through that the client has: it is
+//! sent once more, which costs bytes and never correctness.
+
+use std::collections::BinaryHeap;
+
+use object::ObjectId;
+
+use super::{Marks, Side, Walk};
+use crate::error::Result;
+use crate::objects::{Commit, Slot};
+use crate::plan::PackRequest;
+
+/// A commit whose parents have not been looked at. Ordered by time, newest first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Pending {
+    time: i64,
+    slot: Slot,
+    id: ObjectId,
+}
+
+struct Painting {
+    queue: BinaryHeap<Pending>,
+    /// Wanted commits whose parents have been looked at.
+    done: Marks,
+    /// Queued commits that are wanted and not known.
+    wanted_queued: usize,
+}
+
+impl Walk<'_> {
+    pub(super) fn by_walking(&mut self, request: &PackRequest) -> Result<()> {
+        let haves = self.tips(&request.haves, Side::Known)?;
+        let wants = self.tips(&request.wants, Side::Wanted)?;
+        let new_commits = if haves.is_empty() {
+            self.all_commits(wants)?
+        } else {
+            self.paint(wants, haves)?
+        };
+        self.edge_trees(&new_commits, request)?;
+        self.commit_trees(&new_commits)
+    }
+
+    /// Without haves: every commit the wants reach, in no particular order.
+    fn all_commits(&mut self, wants: Vec<(ObjectId, Slot)>) -> Result<Marks> {
+        let mut commits = Marks::new(self.objects.packed_count());
+        let mut stack = wants;
+        stack.retain(|(_, slot)| commits.insert(*slot));
+        while let Some((id, slot)) = stack.pop() {
+            self.report(1)?;
+            for parent in self.parents(&id, slot, Side::Wanted)?.parents {
+                let Some(slot) = self.slot_of_reachable(&parent, object::Kind::Commit)? else {
+                    continue;
+                };
+                if commits.insert(slot) {
+                    stack.push((parent, slot));
+                }
+            }
+        }
+        Ok(commits)
+    }
+
+    /// A commit with the parents that count for one side.
+    fn parents(&mut self, id: &ObjectId, slot: Slot, side: Side) -> Result<Commit> {
+        let mut commit = self.commit(id, slot)?;
+        let cut = match side {
+            Side::Wanted => &self.cut,
+            Side::Known => &self.old_cut,
+        };
+        if !cut.is_empty() && cut.contains(id) {
+            commit.parents.clear();
+        }
+        Ok(commit)
+    }
+
+    fn paint(
+        &mut self,
+        wants: Vec<(ObjectId, Slot)>,
+        haves: Vec<(ObjectId, Slot)>,
+    ) -> Result<Marks> {
+        let packed = self.objects.packed_count();
+        let mut wanted = Marks::new(packed);
+        let mut painting =
+            Painting { queue: BinaryHeap::new(), done: Marks::new(packed), wanted_queued: 0 };
+        for (id, slot) in haves {
+            self.paint_known(id, slot, &wanted, &mut painting)?;
+        }
+        for (id, slot) in wants {
+            self.paint_wanted(id, slot, &mut wanted, &mut painting)?;
+        }
+        while painting.wanted_queued > 0 {
+            let Some(next) = painting.queue.pop() else { break };
+            if self.known.contains(next.slot) {
+                for parent in self.parents(&next.id, next.slot, Side::Known)?.parents {
+                    // The client may be a partial or shallow clone of something else.
+                    if let Some(slot) = self.slot(&parent)? {
+                        self.paint_known(parent, slot, &wanted, &mut painting)?;
+                    }
+                }
+            } else if painting.done.insert(next.slot) {
+                painting.wanted_queued -= 1;
+                self.report(1)?;
+                for parent in self.parents(&next.id, next.slot, Side::Wanted)?.parents {
+                    if let Some(slot) = self.slot_of_reachable(&parent, object::Kind::Commit)? {
+                        self.paint_wanted(parent, slot, &mut wanted, &mut painting)?;
+                    }
+                }
+            }
+        }
+        wanted.and_not(&self.known);
+        Ok(wanted)
+    }
+
+    fn paint_known(
+        &mut self,
+        id: ObjectId,
+        slot: Slot,
+        wanted: &Marks,
+        painting: &mut Painting,
+    ) -> Result<()> {
+        if self.known.insert(slot) {
+            if wanted.contains(slot) && !painting.done.contains(slot) {
+                painting.wanted_queued -= 1;
+            }
+            let time = self.commit(&id, slot)?.time;
+            painting.queue.push(Pending { time, slot, id });
+        }
+        Ok(())
+    }
+
+    fn paint_wanted(
+        &mut self,
+        id: ObjectId,
+        slot: Slot,
+        wanted: &mut Marks,
+        painting: &mut Painting,
+    ) -> Result<()> {
+        if wanted.insert(slot) && !self.known.contains(slot) {
+            painting.wanted_queued += 1;
+            let time = self.commit(&id, slot)?.time;
+            painting.queue.push(Pending { time, slot, id });
+        }
+        Ok(())
+    }
+
+    /// Marks as known the trees the client has next to the new commits: those of their
+    /// known parents, and those of commits at which the client's history ended so far.
+    fn edge_trees(&mut self, new_commits: &Marks, request: &PackRequest) -> Result<()> {
+        if request.haves.is_empty() && request.old_shallow.is_empty() {
+            return Ok(());
+        }
+        let mut edges: Vec<ObjectId> = Vec::new();
+        let mut seen = Marks::new(self.objects.packed_count());
+        for slot in new_commits.iter() {
+            let id = self.objects.id(slot)?;
+            for parent in self.parents(&id, slot, Side::Wanted)?.parents {
+                let Some(slot) = self.slot(&parent)? else { continue };
+                if self.known.contains(slot) && seen.insert(slot) {
+                    edges.push(parent);
+                }
+            }
+        }
+        edges.extend(&request.old_shallow);
+        for id in edges {
+            let Some(slot) = self.slot(&id)? else { continue };
+            let tree = self.commit(&id, slot)?.tree;
+            if let Some(slot) = self.slot(&tree)? {
+                self.known_tree(slot)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Sets of objects as bits, and the ids that were met a moment ago.
+
+use object::ID_BYTES_MAX;
+use pack::BitSet;
+
+use crate::objects::Slot;
+
+/// A set of objects of one view: a bit for each packed object, and for each loose one met.
+#[derive(Clone, Default)]
+pub(crate) struct Marks {
+    packed: BitSet,
+    loose: BitSet,
+}
+
+impl Marks {
+    /// An empty set with room for `packed` packed objects.
+    pub fn new(packed: u32) -> Self {
+        Marks { packed: BitSet::new(packed), loose: BitSet::default() }
+    }
+
+    fn part(&self, slot: Slot) -> (&BitSet, u32) {
+        if slot.is_loose() {
+            (&self.loose, slot.0 - Slot::LOOSE)
+        } else {
+            (&self.packed, slot.0)
+        }
+    }
+
+    #[inline]
+    pub fn contains(&self, slot: Slot) -> bool {
+        let (part, at) = self.part(slot);
+        part.get(at)
+    }
+
+    /// Adds an object; whether it is new.
+    #[inline]
+    pub fn insert(&mut self, slot: Slot) -> bool {
+        let (part, at) = if slot.is_loose() {
+            (&mut self.loose, slot.0 - Slot::LOOSE)
+        } else {
+            (&mut self.packed, slot.0)
+        };
+        if at >= part.len() {
+            // Rare: loose objects, and packs found while the walk runs.
+            part.resize((at + 1).next_multiple_of(1024));
+        }
+        part.set(at)
+    }
+
+    pub fn and_not(&mut self, other: &Marks) {
+        and_not(&mut self.packed, &other.packed);
+        and_not(&mut self.loose, &other.loose);
+    }
+
+    pub fn count(&self) -> u64 {
+        u64::from(self.packed.count()) + u64::from(self.loose.count())
+    }
+
+    /// How many of the packed slots `from..to` are in the set.
+    pub fn count_packed(&self, from: u32, to: u32) -> u64 {
+        let words = self.packed.words();
+        let whole = (from.div_ceil(64), (to / 64).min(words.len() as u32));
+        if whole.0 >= whole.1 {
+            return (from..to).filter(|at| self.packed.get(*at)).count() as u64;
+        }
+        let edges = (from..whole.0 * 64).chain(whole.1 * 64..to);
+        let inner = &words[whole.0 as usize..whole.1 as usize];
+        edges.filter(|at| self.packed.get(*at)).count() as u64
+            + inner.iter().map(|word| u64::from(word.count_ones())).sum::<u64>()
+    }
+
+    pub fn iter_loose(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.loose.iter().map(|at| Slot(Slot::LOOSE + at))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.packed.iter().map(Slot).chain(self.iter_loose())
+    }
+}
+
+/// Removes the members of `other`, which may have grown further than `set`, or less.
+fn and_not(set: &mut BitSet, other: &BitSet) {
+    if set.len() == other.len() {
+        set.and_not(other);
+        return;
+    }
+    for at in other.iter() {
+        set.unset(at);
+    }
+}
+
+/// Ids that were dealt with a moment ago. Neighbouring trees share nearly all their
+/// entries, so most entries of a tree are answered here, without a search.
+pub(crate) struct RecentIds {
+    table: Vec<[u8; ID_BYTES_MAX]>,
+    id_bytes: usize,
+}
+
+/// Entries of the table: 1 MiB, which fits the second-level cache of today's processors.
+const RECENT_IDS: usize = 1 << 15;
+
+impl RecentIds {
+    pub fn new(id_bytes: usize) -> Self {
+        RecentIds { table: vec![[0; ID_BYTES_MAX]; RECENT_IDS], id_bytes }
+    }
+
+    /// Whether the id was noted lately; notes it when not. `id` has the hash's length.
+    #[inline]
+    pub fn check_and_note(&mut self, id: &[u8]) -> bool {
+        let key = u32::from_le_bytes([id[0], id[1], id[2], id[3]]) as usize % RECENT_IDS;
+        let entry = &mut self.table[key][..self.id_bytes];
+        if entry == id {
+            return true;
+        }
+        entry.copy_from_slice(id);
+        false
+    }
+}
+
