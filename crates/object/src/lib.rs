@@ -4,6 +4,7 @@
 //! Floor 0: knows bytes only; no file, no pack, no repository, no network.
 
 mod commit;
+pub mod fsck;
 mod hash;
 mod header;
 mod id;
@@ -14,6 +15,7 @@ mod tag;
 mod tree;
 
 pub use commit::{CommitRef, Parents};
+pub use fsck::{Finding, FsckOptions, MsgId, Severity, SpecialFiles, fsck_object};
 pub use hash::{Checksum, Collision, ObjectHasher, loose_header, object_id};
 pub use id::{HashKind, ID_BYTES_MAX, ObjectId};
 pub use kind::Kind;

@@ -90,6 +90,12 @@ impl<'a> TreeIter<'a> {
         TreeIter { rest: bytes, hash_bytes: hash.len() }
     }
 
+    /// The bytes behind the last entry.
+    #[inline]
+    pub(crate) fn remaining(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     fn entry(&mut self) -> Result<TreeEntry<'a>, ParseError> {
         let bytes = self.rest;
