@@ -36,7 +36,7 @@ pub(crate) struct Disk {
 pub(crate) type Directories = BTreeSet<PathBuf>;
 
 impl Disk {
-    fn step(&self, step: &'static str, path: &Path) -> io::Result<()> {
+    pub fn step(&self, step: &'static str, path: &Path) -> io::Result<()> {
         match &self.before_change {
             Some(hook) => hook(step, path),
             None => Ok(()),
@@ -46,8 +46,7 @@ impl Disk {
     /// A new file for writing and reading; `AlreadyExists` when there is one.
     pub fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
         self.step("create", path)?;
-        let file =
-            File::options().read(true).write(true).create_new(true).mode(mode).open(path)?;
+        let file = File::options().read(true).write(true).create_new(true).mode(mode).open(path)?;
         if let Err(error) = self.shared.adjust(path) {
             // A file of the wrong mode must not stay behind.
             let _ = fs::remove_file(path);
@@ -126,12 +125,16 @@ impl Disk {
         fs::remove_file(path)
     }
 
-    /// Makes a directory; one that is there already is fine.
+    /// Makes a directory; one that is there already is fine. `NotADirectory` when there is
+    /// something else.
     pub fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.step("create directory", path)?;
         match fs::create_dir(path) {
             Ok(()) => self.shared.adjust(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.is_dir() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            },
             Err(error) => Err(error),
         }
     }

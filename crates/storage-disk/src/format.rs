@@ -51,8 +51,13 @@ impl RepositoryFormat {
             let value = entry.value().map(|value| value.as_bytes());
             if entry.name() == "core.repositoryformatversion" {
                 format.version = parse_signed(value.unwrap_or_default(), i64::from(i32::MAX))
-                    .map_err(|_| refuse("bad numeric config value for \
-                                         'core.repositoryformatversion'".to_owned()))?;
+                    .map_err(|_| {
+                        refuse(
+                            "bad numeric config value for \
+                                         'core.repositoryformatversion'"
+                                .to_owned(),
+                        )
+                    })?;
             } else if entry.section() == "extensions" {
                 let name = entry.name().strip_prefix(b"extensions.").unwrap_or_default();
                 match format.extension(name, value).map_err(&refuse)? {
@@ -162,8 +167,10 @@ mod tests {
     fn understands_what_git_understands() {
         let format = read("[core]\nrepositoryFormatVersion = 1\n[extensions]\nobjectFormat=sha256");
         assert_eq!(format.expect("fine").hash, HashKind::Sha256);
-        let format = read("[core]\nrepositoryFormatVersion = 0\n[extensions]\nnoop=1\nfoo=1\n\
-                           partialClone = origin\npreciousObjects = true");
+        let format = read(
+            "[core]\nrepositoryFormatVersion = 0\n[extensions]\nnoop=1\nfoo=1\n\
+                           partialClone = origin\npreciousObjects = true",
+        );
         let format = format.expect("version 0 ignores unknown extensions");
         assert!(format.precious_objects);
         assert_eq!(format.partial_clone, Some("origin".into()));

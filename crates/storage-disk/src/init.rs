@@ -44,9 +44,16 @@ pub fn init_bare(path: &Path, hash: HashKind, default_branch: &str) -> Result<()
 fn fill(root: &Path, hash: HashKind, head: &RefName) -> io::Result<()> {
     let disk = Disk::default();
     let mut directories = Directories::from([root.to_owned()]);
-    for name in
-        ["hooks", "info", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags"]
-    {
+    for name in [
+        "hooks",
+        "info",
+        "objects",
+        "objects/info",
+        "objects/pack",
+        "refs",
+        "refs/heads",
+        "refs/tags",
+    ] {
         disk.create_dir(&root.join(name))?;
         directories.insert(root.join(name));
     }

@@ -26,6 +26,6 @@ pub use discover::{Discovered, discover, discover_with, expand_user};
 pub use disk::{BeforeChange, Durability};
 pub use format::RepositoryFormat;
 pub use init::init_bare;
-pub use open::{OpenOptions, open};
+pub use open::{OpenOptions, Variable, open};
 pub use owner::{OwnerContext, check_owner};
 pub use refs::{FilesRefs, RefSettings, ReflogPolicy};

@@ -9,6 +9,7 @@ use bstr::ByteSlice as _;
 use gitconfig::{Config, ConfigError, IncludeContext, Scope};
 use storage::{BlobStore, Error, LocalPaths, Parts, RefStore, Result};
 
+use crate::alternates;
 use crate::blobs::DiskBlobs;
 use crate::disk::{BeforeChange, Disk, Durability};
 use crate::format::RepositoryFormat;
@@ -16,7 +17,6 @@ use crate::gitdir::{self, common_dir};
 use crate::refs::{FilesRefs, RefSettings};
 use crate::shared::SharedPermissions;
 use crate::worktree::RefDirs;
-use crate::alternates;
 
 /// Looks up an environment variable.
 pub type Variable = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
@@ -62,8 +62,8 @@ impl Default for OpenOptions {
 /// [`Error::NotFound`] when it is none, [`Error::Unsupported`] when its format is not
 /// understood, [`Error::Corrupt`] for a broken configuration.
 pub fn open(git_dir: &Path, options: &OpenOptions) -> Result<Parts> {
-    let git_dir = std::path::absolute(git_dir)
-        .map_err(|source| Error::io(git_dir.display(), source))?;
+    let git_dir =
+        std::path::absolute(git_dir).map_err(|source| Error::io(git_dir.display(), source))?;
     if !gitdir::is_git_directory(&git_dir) {
         return Err(Error::not_found(format!("repository '{}'", git_dir.display())));
     }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use bstr::{BStr, ByteSlice as _};
+use bstr::ByteSlice as _;
 use gitconfig::{Config, Scope};
 use storage::{Error, Result};
 
@@ -50,8 +50,7 @@ pub fn check_owner(found: &Discovered, config: &Config, context: &OwnerContext) 
 fn is_ours(path: &Path, context: &OwnerContext) -> bool {
     let Ok(metadata) = fs::symlink_metadata(path) else { return false };
     let user = rustix::process::geteuid();
-    metadata.uid() == user.as_raw()
-        || (user.is_root() && context.sudo_uid == Some(metadata.uid()))
+    metadata.uid() == user.as_raw() || (user.is_root() && context.sudo_uid == Some(metadata.uid()))
 }
 
 fn is_listed(path: &Path, config: &Config, context: &OwnerContext) -> bool {
@@ -62,7 +61,7 @@ fn is_listed(path: &Path, config: &Config, context: &OwnerContext) -> bool {
         if !matches!(entry.scope(), Scope::System | Scope::Global | Scope::Command) {
             continue;
         }
-        match entry.value().map(BStr::as_bytes) {
+        match entry.value().map(|value| value.as_bytes()) {
             None | Some(b"") => listed = false,
             Some(b"*") => listed = true,
             Some(value) => listed |= covers(value, path, context.home.as_deref()),
@@ -90,9 +89,9 @@ fn covers(value: &[u8], path: &[u8], home: Option<&Path>) -> bool {
     let Ok(real) = fs::canonicalize(&base) else { return false };
     let real = real.as_os_str().as_bytes();
     match below {
-        true => path.strip_prefix(real.trim_end_with(|c| c == '/')).is_some_and(|rest| {
-            rest.starts_with(b"/")
-        }),
+        true => path
+            .strip_prefix(real.trim_end_with(|c| c == '/'))
+            .is_some_and(|rest| rest.starts_with(b"/")),
         false => path == real,
     }
 }

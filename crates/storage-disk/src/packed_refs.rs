@@ -15,9 +15,6 @@ use memchr::{memchr, memrchr};
 use object::{HashKind, ObjectId};
 use storage::{Error, Peeled, Result};
 
-/// What a file written here says about itself; every record carries its peeled value.
-pub(crate) const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted \n";
-
 /// The content of a `packed-refs` file, sorted by name.
 #[derive(Debug)]
 pub struct PackedRefs {
@@ -89,6 +86,15 @@ impl PackedRefs {
             packed.sort()?;
         }
         Ok(packed)
+    }
+
+    /// The header of a file that keeps these records as they are.
+    pub fn header(&self) -> &'static [u8] {
+        match self.traits {
+            Traits::Fully => b"# pack-refs with: peeled fully-peeled sorted \n",
+            Traits::Tags => b"# pack-refs with: peeled sorted \n",
+            Traits::Nothing => b"# pack-refs with: sorted \n",
+        }
     }
 
     /// Whether the file holds no refs.
@@ -271,9 +277,8 @@ mod tests {
         assert_eq!(names(&packed, ""), ["refs/heads/main", "refs/tags/v1", "refs/tags/v2"]);
         assert_eq!(names(&packed, "refs/tags/"), ["refs/tags/v1", "refs/tags/v2"]);
         assert_eq!(names(&packed, "refs/z"), Vec::<String>::new());
-        let peeled = |name: &str| {
-            packed.find(name.into()).expect("searchable").map(|record| record.peeled)
-        };
+        let peeled =
+            |name: &str| packed.find(name.into()).expect("searchable").map(|record| record.peeled);
         let b = ObjectId::from_hex(B.as_bytes()).expect("hex");
         assert_eq!(peeled("refs/tags/v1"), Some(Peeled::To(b)));
         assert_eq!(peeled("refs/heads/main"), Some(Peeled::NotATag));
@@ -285,7 +290,7 @@ mod tests {
 
     #[test]
     fn finds_every_record_of_many() {
-        let mut text = String::from_utf8(HEADER.to_vec()).expect("ASCII");
+        let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
         for number in 0..500 {
             text += &format!("{A} refs/tags/{number:04}{}\n", "x".repeat(number % 7));
             if number % 3 == 0 {

@@ -33,7 +33,7 @@ impl SharedPermissions {
                 _ => SharedPermissions::Umask,
             });
         };
-        Ok(match value.as_ref() {
+        Ok(match &**value {
             b"umask" => SharedPermissions::Umask,
             b"group" => SharedPermissions::Add(0o660),
             b"all" | b"world" | b"everybody" => SharedPermissions::Add(0o664),

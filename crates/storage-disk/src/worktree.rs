@@ -58,6 +58,17 @@ impl RefDirs {
     }
 }
 
+/// The directory above a ref's file that stays when it is empty: `refs/heads` and its like,
+/// or `refs` itself.
+pub(crate) fn lasting_directory(root: &Path, name: &BStr) -> PathBuf {
+    let mut slashes = name.find_iter("/");
+    match (slashes.next(), slashes.next()) {
+        (_, Some(second)) => root.join(to_path(&name[..second])),
+        (Some(first), None) => root.join(to_path(&name[..first])),
+        (None, None) => root.to_owned(),
+    }
+}
+
 /// A name with `/` in it as a relative path.
 pub(crate) fn to_path(name: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(name))

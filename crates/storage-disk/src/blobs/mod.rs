@@ -1,0 +1,180 @@
+//! An objects directory as a [`BlobStore`].
+//!
+//! Packs, indices and graphs never change under their name: they are mapped. Everything
+//! else is read, for a mapped file that shrinks would kill the process.
+
+mod publish;
+mod stage;
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use storage::{BlobMeta, BlobStore, Error, Result, Stage, check_blob_name};
+
+use crate::disk::Disk;
+
+/// One objects directory: a repository's own, an alternate's, or a stage's.
+pub struct DiskBlobs {
+    root: PathBuf,
+    disk: Disk,
+}
+
+impl DiskBlobs {
+    /// The blobs below `objects_dir`; writes are synced and get the umask's permissions.
+    pub fn new(objects_dir: &Path) -> Self {
+        Self::with_disk(objects_dir, Disk::default())
+    }
+
+    pub(crate) fn with_disk(objects_dir: &Path, disk: Disk) -> Self {
+        DiskBlobs { root: objects_dir.to_owned(), disk }
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        check_blob_name(name)?;
+        Ok(self.root.join(name))
+    }
+}
+
+impl BlobStore for DiskBlobs {
+    fn stat(&self, name: &str) -> Result<Option<BlobMeta>> {
+        let path = self.path(name)?;
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(meta(name.to_owned(), &metadata))),
+            Ok(_) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(Error::io(path.display(), error)),
+        }
+    }
+
+    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        read_range(&self.path(name)?, range)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
+        let directory = match prefix.strip_suffix('/') {
+            Some(directory) => self.path(directory)?,
+            None if prefix.is_empty() => self.root.clone(),
+            None => return Err(Error::InvalidName { what: prefix.to_owned() }),
+        };
+        let at = |source| Error::io(directory.display(), source);
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            other => other.map_err(at)?,
+        };
+        let mut blobs = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(at)?;
+            let file_name = entry.file_name();
+            let Some(name) = file_name.to_str().map(|name| format!("{prefix}{name}")) else {
+                continue;
+            };
+            if check_blob_name(&name).is_err() {
+                continue;
+            }
+            // Links are followed: annexes and old clones keep packs as links.
+            match fs::metadata(entry.path()) {
+                Ok(metadata) if metadata.is_file() => blobs.push(meta(name, &metadata)),
+                Ok(_) => {}
+                // Gone since the directory was read.
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(Error::io(entry.path().display(), error)),
+            }
+        }
+        blobs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(blobs)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        match self.disk.remove_file(&path) {
+            Err(error) if !is_absent(&error) => Err(Error::io(path.display(), error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn stage(&self) -> Result<Box<dyn Stage>> {
+        Ok(Box::new(stage::DiskStage::new(&self.root, &self.disk)?))
+    }
+
+    fn map(&self, name: &str) -> Result<Option<Bytes>> {
+        let path = self.path(name)?;
+        if !never_changes(name) {
+            return Ok(None);
+        }
+        map_file(&path)
+    }
+}
+
+/// Whether git never writes into a file of this name once it is there.
+fn never_changes(name: &str) -> bool {
+    const EXTENSIONS: [&str; 6] = [".pack", ".idx", ".rev", ".bitmap", ".mtimes", ".graph"];
+    name == "info/commit-graph"
+        || name.starts_with("pack/multi-pack-index")
+        || EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
+fn map_file(path: &Path) -> Result<Option<Bytes>> {
+    let at = |source| Error::io(path.display(), source);
+    let file = match File::open(path) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        other => other.map_err(at)?,
+    };
+    let metadata = file.metadata().map_err(at)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    if metadata.len() == 0 {
+        return Ok(Some(Bytes::new()));
+    }
+    // SAFETY: the file is one of those git replaces by renaming and never writes into, so the
+    // mapped bytes stay as they are while the mapping lives, also after the name is gone.
+    #[allow(unsafe_code)]
+    let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(at)?;
+    Ok(Some(Bytes::from_owner(mapped)))
+}
+
+/// The bytes of a file in `range`, cut at its end.
+fn read_range(path: &Path, range: Range<u64>) -> Result<Bytes> {
+    let at = |source| Error::io(path.display(), source);
+    let file = match File::open(path) {
+        Err(error) if is_absent(&error) => return Err(Error::not_found(path.display())),
+        other => other.map_err(at)?,
+    };
+    let metadata = file.metadata().map_err(at)?;
+    if !metadata.is_file() {
+        return Err(Error::not_found(path.display()));
+    }
+    let start = range.start.min(metadata.len());
+    let wanted = range.end.clamp(start, metadata.len().max(start)) - start;
+    let mut bytes = Vec::new();
+    let wanted = usize::try_from(wanted).map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
+    bytes.try_reserve_exact(wanted).map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
+    bytes.resize(wanted, 0);
+    let mut filled = 0;
+    while filled < wanted {
+        match file.read_at(&mut bytes[filled..], start + filled as u64) {
+            // The file became shorter while it was read.
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(at(error)),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes.into())
+}
+
+fn meta(name: String, metadata: &Metadata) -> BlobMeta {
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    BlobMeta { name, size: metadata.len(), modified }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
+}
