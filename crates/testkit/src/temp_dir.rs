@@ -16,10 +16,15 @@ pub struct TempDir {
 impl TempDir {
     /// Makes a fresh, empty folder.
     pub fn new() -> Self {
+        Self::new_in(std::env::temp_dir())
+    }
+
+    /// Makes a fresh, empty folder below `parent`: on a file system of the caller's choice.
+    pub fn new_in(parent: impl AsRef<Path>) -> Self {
         let guard = tempfile::Builder::new()
             .prefix("packhorse-test-")
-            .tempdir()
-            .expect("the temporary folder is writable");
+            .tempdir_in(parent)
+            .expect("the parent folder is writable");
         // git prints resolved paths; ours must compare equal to them.
         let path = guard.path().canonicalize().expect("the folder was just made");
         if std::env::var_os("PACKHORSE_KEEP_TEMP").is_some() {

@@ -1,0 +1,101 @@
+//! The command line of the benchmark.
+
+use std::path::PathBuf;
+
+use crate::Outcome;
+use crate::suites::SUITES;
+
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask bench [OPTIONS] [SUITE ...]
+
+Suites: clone, fetch, refs, push, index, idle (all by default)
+
+  --repo PATH      measure on this repository (a generated one by default)
+  --objects N      size of the generated repository (100000)
+  --runs N         measured runs of each program; the median counts (5)
+  --threads N      threads for index (the machine's)
+  --json FILE      write the figures as JSON too
+  --self-check     git stands in for packhorse: every ratio should be near 1
+
+Packhorse is the program named by $PACKHORSE; git is the one on PATH.
+";
+
+const OBJECTS_DEFAULT: usize = 100_000;
+const RUNS_DEFAULT: usize = 5;
+
+/// What to measure, and how often.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    pub(crate) repo: Option<PathBuf>,
+    pub(crate) objects: usize,
+    pub(crate) runs: usize,
+    pub(crate) threads: usize,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) self_check: bool,
+    pub(crate) suites: Vec<String>,
+}
+
+impl Arguments {
+    /// `None` when help is wanted.
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut arguments = Arguments {
+            repo: None,
+            objects: OBJECTS_DEFAULT,
+            runs: RUNS_DEFAULT,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            json: None,
+            self_check: false,
+            suites: Vec::new(),
+        };
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "-h" | "--help" => return Ok(None),
+                "--repo" => arguments.repo = Some(value()?.into()),
+                "--objects" => arguments.objects = count(&word, &value()?)?,
+                "--runs" => arguments.runs = count(&word, &value()?)?,
+                "--threads" => arguments.threads = count(&word, &value()?)?,
+                "--json" => arguments.json = Some(value()?.into()),
+                "--self-check" => arguments.self_check = true,
+                suite if SUITES.contains(&suite) => arguments.suites.push(word),
+                _ => return Err(format!("unknown argument {word:?}\n\n{USAGE}").into()),
+            }
+        }
+        if arguments.suites.is_empty() {
+            arguments.suites = SUITES.iter().map(|&suite| suite.to_owned()).collect();
+        }
+        Ok(Some(arguments))
+    }
+}
+
+fn count(option: &str, value: &str) -> Outcome<usize> {
+    match value.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("{option} needs a positive number, not {value:?}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Outcome<Option<Arguments>> {
+        Arguments::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn suites_and_options_mix() {
+        let arguments = parse("clone --runs 3 refs --self-check").unwrap().unwrap();
+        assert_eq!((arguments.suites.len(), arguments.runs), (2, 3));
+        assert!(arguments.self_check);
+        assert_eq!(parse("").unwrap().unwrap().suites.len(), SUITES.len());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["--runs 0", "--runs", "clones", "--repo"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a piece of work costs a server: time, CPU, memory.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+use crate::Outcome;
+use crate::memory::MemorySampler;
+
+/// The cost of one run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// From the start of the program, or of the request, to its end.
+    pub(crate) wall: Duration,
+    /// User and system time of the server's process tree.
+    pub(crate) cpu: Duration,
+    /// Peak anonymous memory of the server's process tree, in bytes.
+    pub(crate) anonymous_bytes: u64,
+    /// What the client saw.
+    pub(crate) answer: Answer,
+}
+
+/// What a client saw; zero where no pack was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Answer {
+    /// From the request to the first byte of the pack.
+    pub(crate) first_byte: Duration,
+    /// Size of the pack.
+    pub(crate) pack_bytes: u64,
+}
+
+/// Runs a program while `talk` keeps it busy; the program must end well afterwards.
+///
+/// Nothing else may be waited for
+/// meanwhile: the CPU time is that of all children waited for.
+pub(crate) fn of_program(
+    mut command: Command,
+    talk: impl FnOnce(&mut Child) -> Outcome<Answer>,
+) -> Outcome<Cost> {
+    let cpu_before = cpu_of_children()?;
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|why| format!("cannot start {command:?}: {why}"))?;
+    let memory = MemorySampler::start(child.id());
+    let talked = talk(&mut child);
+    if talked.is_err() {
+        // It may still wait for us; what went wrong is in the error of the talk.
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    let wall = start.elapsed();
+    let anonymous_bytes = memory.stop();
+    let answer = talked?;
+    if !status.success() {
+        return Err(format!("{command:?}: {status}").into());
+    }
+    Ok(Cost { wall, cpu: cpu_of_children()? - cpu_before, anonymous_bytes, answer })
+}
+
+/// The cost that `act` puts on a server which runs already.
+pub(crate) fn of_server(pid: u32, act: impl FnOnce() -> Outcome<Answer>) -> Outcome<Cost> {
+    let cpu_before = cpu_of_server(pid)?;
+    let memory = MemorySampler::start(pid);
+    let start = Instant::now();
+    let acted = act();
+    let wall = start.elapsed();
+    let anonymous_bytes = memory.stop();
+    Ok(Cost { wall, cpu: cpu_of_server(pid)? - cpu_before, anonymous_bytes, answer: acted? })
+}
+
+/// CPU time of one running process, threads that ended included, to the nanosecond.
+pub(crate) fn cpu_of_server(pid: u32) -> Outcome<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?;
+    Ok(clock.now()?.into())
+}
+
+fn cpu_of_children() -> Outcome<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = [usage.user_time(), usage.system_time()]
+        .map(|time| time.tv_sec() * 1_000_000 + time.tv_usec());
+    Ok(Duration::from_micros(u64::try_from(micros[0] + micros[1])?))
+}
