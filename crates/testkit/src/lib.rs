@@ -3,8 +3,9 @@
 //!
 //! A dev-dependency only. Everything here panics with a full account instead of
 //! returning an error: a test has nothing better to do with one. It knows no
-//! Packhorse crate above the object ids, so that every crate may use it.
+//! Packhorse crate above the storage seams, so that every crate may use it.
 
+mod crashes;
 mod git;
 mod random;
 mod scenario;
@@ -12,9 +13,11 @@ mod server;
 mod temp_dir;
 mod transcript;
 
+pub use crashes::for_every_crash;
 pub use git::{GitOutput, RealGit};
 pub use random::Random;
 pub use scenario::{Change, FastImport, Mark, Scenario};
 pub use server::ServerProcess;
+pub use storage::faulty;
 pub use temp_dir::TempDir;
 pub use transcript::{Transcript, check, render};
