@@ -103,25 +103,35 @@ impl SortedIds {
         self.lookup_bytes(id.as_bytes())
     }
 
-    /// Interpolates on the second to fifth byte, which hashing spreads evenly over the bucket.
+    /// Interpolates on the second to fifth byte, which hashing spreads evenly over the bucket:
+    /// the distance between two keys tells how many rows lie between them.
     fn lookup_bytes(&self, wanted: &[u8]) -> Option<u32> {
         let Range { start: mut low, end: mut high } = self.bucket(wanted[0]);
+        let rows = u64::from(high - low);
+        let rows_between = |low_key: u32, high_key: u32| {
+            (u64::from(high_key.saturating_sub(low_key)) * rows >> 32) as u32
+        };
         let key = key_of(wanted);
-        let (mut low_key, mut high_key) = (0u64, 1u64 << 32);
+        let mut guess = low + rows_between(0, key);
         let mut guesses = 0;
         while low < high {
-            let span = u64::from(high - low);
-            let middle = if guesses < GUESSES_MAX && low_key <= key && key < high_key {
-                guesses += 1;
-                low + ((key - low_key) * span / (high_key - low_key)) as u32
-            } else {
-                low + (high - low) / 2
-            };
+            guesses += 1;
+            if guesses > GUESSES_MAX {
+                guess = low + (high - low) / 2;
+            }
+            let middle = guess.clamp(low, high - 1);
             let found = self.id_bytes(middle);
-            match found.cmp(wanted) {
+            let found_key = key_of(found);
+            match found_key.cmp(&key).then_with(|| found.cmp(wanted)) {
                 Ordering::Equal => return Some(middle),
-                Ordering::Less => (low, low_key) = (middle + 1, key_of(found)),
-                Ordering::Greater => (high, high_key) = (middle, key_of(found) + 1),
+                Ordering::Less => {
+                    low = middle + 1;
+                    guess = low.saturating_add(rows_between(found_key, key));
+                }
+                Ordering::Greater => {
+                    high = middle;
+                    guess = high.saturating_sub(1 + rows_between(key, found_key));
+                }
             }
         }
         None
@@ -161,8 +171,8 @@ impl SortedIds {
 }
 
 #[inline]
-fn key_of(id: &[u8]) -> u64 {
-    u64::from(u32::from_be_bytes([id[1], id[2], id[3], id[4]]))
+fn key_of(id: &[u8]) -> u32 {
+    u32::from_be_bytes([id[1], id[2], id[3], id[4]])
 }
 
 fn cmp_digits(id: &[u8], wanted: &[u8], hex_len: usize) -> Ordering {
