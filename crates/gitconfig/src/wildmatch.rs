@@ -8,9 +8,12 @@ pub(crate) enum Case {
     Insensitive,
 }
 
+/// Patterns longer than any path match nothing, in bytes; it bounds the recursion.
+const PATTERN_BYTES_MAX: usize = 4096;
+
 /// Whether the whole text fits the pattern.
 pub(crate) fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
-    walk(pattern, text, pattern, case) == Match::Yes
+    pattern.len() <= PATTERN_BYTES_MAX && walk(pattern, text, pattern, case) == Match::Yes
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +63,13 @@ fn star(pattern: &[u8], text: &[u8], stars: &[u8], case: Case) -> Match {
     let whole_component = (before.is_empty() || before.ends_with(b"/"))
         && (rest.is_empty() || rest.starts_with(b"/") || rest.starts_with(b"\\/"));
     let crosses = count > 1 && whole_component;
-    // "a/**/b" also means "a/b".
-    if crosses && rest.starts_with(b"/") && walk(pattern, text, &rest[1..], case) == Match::Yes {
-        return Match::Yes;
+    // "a/**/b" also means "a/b". Where that runs out of text, so does everything longer, which
+    // keeps "**/**/**/…" from trying every combination.
+    if crosses && rest.starts_with(b"/") {
+        match walk(pattern, text, &rest[1..], case) {
+            decided @ (Match::Yes | Match::Never) => return decided,
+            Match::No | Match::NeverInComponent => {}
+        }
     }
     if rest.is_empty() {
         let inside = crosses || !text.contains(&b'/');
@@ -235,5 +242,16 @@ mod tests {
             assert_eq!(run(Case::Sensitive), exact, "{text:?} {pattern:?}");
             assert_eq!(run(Case::Insensitive), folded, "{text:?} {pattern:?} (no case)");
         }
+    }
+
+    #[test]
+    fn many_stars_end() {
+        let text = "a/".repeat(1000);
+        for pattern in ["**/", "*a*/", "**/a/"] {
+            let pattern = [pattern.repeat(800), "x".into()].concat();
+            assert!(!matches(pattern.as_bytes(), text.as_bytes(), Case::Sensitive));
+        }
+        let stars = "*a".repeat(2000) + "b";
+        assert!(!matches(stars.as_bytes(), "a".repeat(4000).as_bytes(), Case::Sensitive));
     }
 }
