@@ -119,7 +119,7 @@ impl BitmapIndex {
     /// Which bits stand for objects of a kind. A chained layer tells of its own objects only.
     ///
     /// # Errors
-    /// [`Error::Truncated`] never happens after opening, but is cheaper said than excluded.
+    /// As [`Ewah::parse`]; not for a file that was opened, whose frames were parsed then.
     pub fn kind_bitmap(&self, kind: Kind) -> Result<Ewah<'_>, Error> {
         let slot = TYPES.iter().position(|other| *other == kind).expect("there are four kinds");
         Ok(Ewah::parse(&self.bytes[self.types[slot]..])?.0)

@@ -109,7 +109,7 @@ impl SortedIds {
         let Range { start: mut low, end: mut high } = self.bucket(wanted[0]);
         let rows = u64::from(high - low);
         let rows_between = |low_key: u32, high_key: u32| {
-            (u64::from(high_key.saturating_sub(low_key)) * rows >> 32) as u32
+            ((u64::from(high_key.saturating_sub(low_key)) * rows) >> 32) as u32
         };
         let key = key_of(wanted);
         let mut guess = low + rows_between(0, key);
