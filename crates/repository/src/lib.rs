@@ -6,7 +6,7 @@
 //! is bound by the processor and the memory map, and a request that is let in
 //! owns its thread until it is answered.
 
-// pub mod connectivity;
+pub mod connectivity;
 mod error;
 pub mod filter;
 pub mod history;
@@ -20,7 +20,7 @@ pub mod stream;
 mod walk;
 
 pub use error::Error;
-pub use filter::Filter;
+pub use filter::{Filter, SparsePatterns};
 pub use objects::{Commit, Object, Objects, Slot};
 pub use plan::{PackPlan, PackRequest, plan};
 pub use progress::{Progress, Silent, Stage};

@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use gitconfig::Config;
-type FsckOptions = ();
+use object::fsck::FsckOptions;
 
 use crate::error::{Error, Result};
 

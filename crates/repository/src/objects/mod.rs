@@ -63,6 +63,9 @@ pub struct Commit {
     pub time: i64,
 }
 
+/// Serial numbers from here on are those of packs in a store that was added to a view.
+pub(crate) const FIRST_EXTRA_SERIAL: u32 = u32::MAX / 2;
+
 /// A unit and the slot of its position 0.
 #[derive(Clone)]
 pub(crate) struct Placed {
@@ -141,7 +144,7 @@ impl Objects {
         let mut units = self.units().to_vec();
         // Serial numbers of another set may repeat; this view's reader starts empty,
         // and keys its cache by serial, so the extra packs get numbers of their own.
-        extra.number_from(u32::MAX / 2);
+        extra.number_from(FIRST_EXTRA_SERIAL);
         place(&mut units, extra.units()?)?;
         let mut stores = self.view.stores.clone();
         stores.push(store);
