@@ -1,1 +1,128 @@
-//! x
+//! A crash between any two writes: at every step the repository is copied as it is, and every
+//! copy must satisfy `git fsck` and hold each ref's old or new value.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use storage::Parts;
+use storage_disk::OpenOptions;
+use testkit::RealGit;
+
+use crate::support::{self, commit, edit, scan};
+
+/// Runs `change` and returns a copy of the repository for every step it took.
+fn copies(git: &RealGit, bare: &Path, change: impl Fn(&Parts)) -> Vec<PathBuf> {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let (root, from, list) = (git.root().to_owned(), bare.to_owned(), Arc::clone(&taken));
+    let options = OpenOptions {
+        before_change: Some(Arc::new(move |_, _| {
+            let mut list = list.lock().expect("not poisoned");
+            let to = root.join(format!("copy-{}.git", list.len()));
+            copy(&from, &to);
+            list.push(to);
+            Ok(())
+        })),
+        durability: Some(storage_disk::Durability::Fsync),
+        ..support::options()
+    };
+    change(&storage_disk::open(bare, &options).expect("opens"));
+    let mut taken = taken.lock().expect("not poisoned");
+    let last = git.path("copy-last.git");
+    copy(bare, &last);
+    taken.push(last);
+    std::mem::take(&mut *taken)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(std::fs::copy(&path, &target).expect("copied")),
+        }
+    }
+}
+
+#[test]
+fn a_ref_transaction_may_stop_anywhere() {
+    let git = RealGit::new();
+    let bare = git.init_bare("r.git");
+    let tree = git.ok_with_input(&bare, &["mktree"], b"").text();
+    let id = |text: &str| {
+        let hex = git.ok(&bare, &["commit-tree", "-m", text, tree.trim()]);
+        object::ObjectId::from_hex(hex.as_bytes()).expect("hex")
+    };
+    let (one, two) = (id("one"), id("two"));
+    git.ok(&bare, &["config", "core.logAllRefUpdates", "true"]);
+    for name in ["refs/heads/main", "refs/heads/gone", "refs/heads/both"] {
+        git.ok(&bare, &["update-ref", name, &one.to_hex()]);
+    }
+    git.ok(&bare, &["pack-refs", "--all"]);
+    git.ok(&bare, &["update-ref", "refs/heads/both", &two.to_hex()]);
+    let copies = copies(&git, &bare, |parts| {
+        let edits = vec![
+            edit("refs/heads/main", Some(one), Some(two)),
+            edit("refs/heads/new/deep", None, Some(two)),
+            edit("refs/heads/gone", Some(one), None),
+            edit("refs/heads/both", Some(two), None),
+        ];
+        commit(&*parts.refs, edits).expect("fine");
+    });
+    assert!(copies.len() > 20, "only {} steps", copies.len());
+    for copy in &copies {
+        git.fsck_strict(copy);
+        for line in scan(&*support::open(copy).refs, "") {
+            let allowed = [
+                format!("{one} refs/heads/main"),
+                format!("{two} refs/heads/main"),
+                format!("{two} refs/heads/new/deep"),
+                format!("{one} refs/heads/gone"),
+                // Never its older, packed value.
+                format!("{two} refs/heads/both"),
+            ];
+            assert!(allowed.contains(&line), "{line} in {}", copy.display());
+        }
+    }
+    let end = scan(&*support::open(&bare).refs, "");
+    assert_eq!(end, [format!("{two} refs/heads/main"), format!("{two} refs/heads/new/deep")]);
+}
+
+#[test]
+fn publishing_blobs_may_stop_anywhere() {
+    let git = RealGit::new();
+    git.ok(git.root(), &["init", "--quiet", "-b", "main", "work"]);
+    let work = git.path("work");
+    git.commit_file(&work, "file", "content");
+    git.ok(&work, &["repack", "--quiet", "-ad"]);
+    let source = work.join(".git/objects/pack");
+    let bare = git.init_bare("r.git");
+    let copies = copies(&git, &bare, |parts| {
+        let mut stage = parts.blobs.stage().expect("a stage");
+        for file in std::fs::read_dir(&source).expect("a directory") {
+            let path = file.expect("an entry").path();
+            let name =
+                format!("pack/{}", path.file_name().expect("a name").to_str().expect("ASCII"));
+            let mut writer = stage.create(&name).expect("new");
+            for part in std::fs::read(&path).expect("read").chunks(100) {
+                writer.write_all(part).expect("written");
+            }
+            writer.finish().expect("finished");
+        }
+        stage.publish().expect("published");
+    });
+    for copy in &copies {
+        git.fsck_strict(copy);
+        let packs = copy.join("objects/pack");
+        for name in support::tree(&packs) {
+            if let Some(stem) = name.strip_suffix(".idx") {
+                assert!(packs.join(format!("{stem}.pack")).exists(), "{}", copy.display());
+            }
+        }
+    }
+    let head = git.rev_parse(&work, "HEAD");
+    git.ok(&bare, &["update-ref", "refs/heads/main", &head.to_hex()]);
+    git.fsck_strict(&bare);
+}
