@@ -55,9 +55,8 @@ impl<'a> NewHistory<'a> {
         let quarantined = |placed: &&crate::objects::Placed| {
             placed.unit.packs().iter().all(|pack| pack.serial >= FIRST_EXTRA_SERIAL)
         };
-        let slots = |placed: &crate::objects::Placed| {
-            placed.first_slot..placed.first_slot + placed.count
-        };
+        let slots =
+            |placed: &crate::objects::Placed| placed.first_slot..placed.first_slot + placed.count;
         NewHistory {
             objects,
             known,

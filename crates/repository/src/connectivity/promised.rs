@@ -8,10 +8,7 @@ use crate::objects::{Objects, Reader, Slot};
 
 /// Checks that every missing object is promised. Reads the promisor packs until the last one is
 /// ticked off: slow, and only ever done in a repository that lacks something.
-pub(super) fn check(
-    objects: &Objects,
-    missing: FxHashSet<(ObjectId, Option<Kind>)>,
-) -> Result<()> {
+pub(super) fn check(objects: &Objects, missing: FxHashSet<(ObjectId, Option<Kind>)>) -> Result<()> {
     let mut open: FxHashMap<ObjectId, Option<Kind>> = missing.into_iter().collect();
     let settings = objects.settings();
     let mut reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);

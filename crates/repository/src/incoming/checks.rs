@@ -26,11 +26,7 @@ pub(super) struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    pub fn new(
-        hash: HashKind,
-        options: &'a FsckOptions,
-        messages: &'a Mutex<Vec<String>>,
-    ) -> Self {
+    pub fn new(hash: HashKind, options: &'a FsckOptions, messages: &'a Mutex<Vec<String>>) -> Self {
         Checks { hash, options, messages, special: Mutex::default() }
     }
 

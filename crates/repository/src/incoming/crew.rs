@@ -164,9 +164,8 @@ impl<'a> Tee<'a> {
                 self.pending.clear();
             }
             RawOut::Helper { jobs, done, failure } => {
-                let empty = done
-                    .try_recv()
-                    .unwrap_or_else(|_| Vec::with_capacity(2 * RAW_CHUNK_BYTES));
+                let empty =
+                    done.try_recv().unwrap_or_else(|_| Vec::with_capacity(2 * RAW_CHUNK_BYTES));
                 let full = std::mem::replace(&mut self.pending, empty);
                 jobs.send(Job::Raw(full)).map_err(|_| stopped(failure))?;
             }

@@ -42,9 +42,8 @@ impl Found {
             for entry in 0..table.len() {
                 if let Stored::Whole(_) = table.stored(entry) {
                     let claimed = waiting.claim(ids.raw(entry));
-                    self.links.extend(
-                        claimed.map(|delta| u64::from(entry) << 32 | u64::from(delta)),
-                    );
+                    self.links
+                        .extend(claimed.map(|delta| u64::from(entry) << 32 | u64::from(delta)));
                 }
             }
         }

@@ -113,7 +113,8 @@ impl<'a> Shared<'a> {
 
     /// The deltas on an object that was just rebuilt and named.
     pub fn children_of(&self, entry: u32, id: Option<&ObjectId>) -> Children {
-        let named = id.map_or_else(Vec::new, |id| self.family.waiting.claim(id.as_bytes()).collect());
+        let named =
+            id.map_or_else(Vec::new, |id| self.family.waiting.claim(id.as_bytes()).collect());
         Children { linked: self.family.on_entry(entry), named }
     }
 

@@ -117,9 +117,7 @@ impl<'a> Pass<'a> {
     ) -> Result<pack::scan::PackEnd> {
         self.read_entries(input, tee, progress).map_err(|failed| match failed {
             Failed::Here(error) => error,
-            Failed::Pack(pack::Error::Store(error)) => {
-                tee.error.take().unwrap_or(Error::Io(error))
-            }
+            Failed::Pack(pack::Error::Store(error)) => tee.error.take().unwrap_or(Error::Io(error)),
             Failed::Pack(error) => refused(error),
         })
     }
@@ -155,7 +153,11 @@ impl<'a> Pass<'a> {
                 self.name_batch()?;
             }
             if self.table.len() % PROGRESS_STEP == 0 {
-                progress.update(Stage::Receiving, self.table.len().into(), Some(declared.into()))?;
+                progress.update(
+                    Stage::Receiving,
+                    self.table.len().into(),
+                    Some(declared.into()),
+                )?;
             }
         }
         let end = scanner.finish()?;
@@ -172,8 +174,10 @@ impl<'a> Pass<'a> {
             self.found.on_id(&base, number);
             return Ok(Stored::RefDelta);
         }
-        let base = entry.header.base_offset(entry.offset)?.and_then(|offset| self.table.find(offset));
-        let base = base.ok_or_else(|| bad_object(entry.offset, "delta base offset is out of bound"))?;
+        let base =
+            entry.header.base_offset(entry.offset)?.and_then(|offset| self.table.find(offset));
+        let base =
+            base.ok_or_else(|| bad_object(entry.offset, "delta base offset is out of bound"))?;
         self.found.on_entry(base, number);
         Ok(Stored::OfsDelta)
     }

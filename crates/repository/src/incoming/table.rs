@@ -54,13 +54,7 @@ const TRUSTED_COUNT: usize = 1 << 16;
 
 impl Table {
     pub fn new(hash: HashKind) -> Self {
-        Table {
-            hash,
-            places: Vec::new(),
-            crcs: Vec::new(),
-            ids: Mutex::default(),
-            entries_end: 0,
-        }
+        Table { hash, places: Vec::new(), crcs: Vec::new(), ids: Mutex::default(), entries_end: 0 }
     }
 
     pub fn len(&self) -> u32 {
@@ -175,7 +169,10 @@ mod tests {
         table.push(PACK_BYTES_MAX, Stored::RefDelta, 3, 3);
         table.set_end(PACK_BYTES_MAX + 9);
         assert_eq!((table.find(40), table.find(41)), (Some(1), None));
-        assert_eq!((table.offset(2), table.end(1), table.end(2)), (1 << 48, 1 << 48, (1 << 48) + 9));
+        assert_eq!(
+            (table.offset(2), table.end(1), table.end(2)),
+            (1 << 48, 1 << 48, (1 << 48) + 9)
+        );
         assert_eq!(table.stored(0), Stored::Whole(Kind::Tree));
         assert_eq!((table.stored(1), table.stored(2)), (Stored::OfsDelta, Stored::RefDelta));
         let id = ObjectId::from_prefix(&[7; 20], HashKind::Sha1);

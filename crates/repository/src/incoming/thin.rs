@@ -54,8 +54,7 @@ struct Appended {
 impl<'a> Completion<'a> {
     pub fn begin(context: &'a Context<'a>, stage: &mut dyn Stage) -> Result<Self> {
         let writer = stage.create(BASES)?;
-        let state =
-            State { next: 0, writer, written: 0, appended: Vec::new(), buffer: Vec::new() };
+        let state = State { next: 0, writer, written: 0, appended: Vec::new(), buffer: Vec::new() };
         Ok(Completion { context, state: Mutex::new(state) })
     }
 

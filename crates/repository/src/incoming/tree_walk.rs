@@ -101,7 +101,8 @@ impl<'a> TreeWalk<'a> {
         if top > 0 && self.path[top].children.is_empty() {
             self.drop_content(top);
         }
-        let id = if self.shared.family.waiting.is_empty() { None } else { Some(self.name(&content)?) };
+        let id =
+            if self.shared.family.waiting.is_empty() { None } else { Some(self.name(&content)?) };
         let children = self.shared.children_of(entry, id.as_ref());
         match id {
             Some(id) => self.record(&[(entry, id)]),
@@ -146,7 +147,8 @@ impl<'a> TreeWalk<'a> {
     fn apply(&mut self, entry: u32, base: &[u8]) -> Result<Rc<Vec<u8>>> {
         let shared = self.shared;
         let offset = shared.table.offset(entry);
-        let bad = |error: pack::Error| bad_object(offset, &format!("failed to apply delta: {error}"));
+        let bad =
+            |error: pack::Error| bad_object(offset, &format!("failed to apply delta: {error}"));
         let mut delta = std::mem::take(&mut self.delta);
         shared.pack.inflate(shared.table, entry, &mut delta)?;
         let (_, size, _) = pack::delta::sizes(&delta).map_err(bad)?;

@@ -1,0 +1,7 @@
+//! Tests of this crate against stock git.
+
+mod bare;
+mod connectivity;
+mod incoming;
+mod incoming_refused;
+mod pack_builder;
