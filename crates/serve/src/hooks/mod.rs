@@ -158,8 +158,7 @@ impl<'a> Hooks<'a> {
 
     fn run_one(&self, program: &Program, call: &Call<'_>, relay: &mut dyn Relay) -> Verdict {
         let prepare = |command: &mut Command| self.prepare(command, &call.env);
-        let launch =
-            Launch { program, args: &call.args, prepare: &prepare, limits: self.limits };
+        let launch = Launch { program, args: &call.args, prepare: &prepare, limits: self.limits };
         match process::run(&launch, call.stdin.as_deref(), relay) {
             Ok(verdict) => verdict,
             Err(error) => {

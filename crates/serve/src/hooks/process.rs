@@ -180,7 +180,8 @@ fn supervise<T: Send>(
             let _ = kill_process_group(group, Signal::KILL);
         }
         let value = talking.join().map_err(|_| io::Error::other("talking to a hook failed"))?;
-        let status = waiting.join().map_err(|_| io::Error::other("waiting for a hook failed"))??;
+        let status =
+            waiting.join().map_err(|_| io::Error::other("waiting for a hook failed"))??;
         Ok((if in_time { End::Exited(status) } else { End::Killed }, value))
     })
 }

@@ -1,7 +1,6 @@
 //! The checks before one ref changes, in git's order and with git's words
 //! (`update` in git's receive-pack).
 
-use bstr::{BStr, BString, ByteSlice as _};
 use object::{Kind, RefName};
 use repository::history;
 use storage::{Change, Expected, RefEdit, ReflogLine, Target};
@@ -21,29 +20,25 @@ use super::worktrees::WorkTree;
 /// Why one ref stays as it is, in the words of the report.
 pub(super) type Refusal = String;
 
-/// Checks one command, runs its `update` hook, and adds it to the batch. An inner error is a
-/// refusal of this command; the outer one ends the push.
-pub(super) fn admit(
+/// Checks one command against the settings and the objects, without asking any hook. An inner
+/// error is a refusal of this command; the outer one ends the push.
+pub(super) fn examine(
     context: &Context<'_>,
     now: &Now<'_>,
-    at: usize,
     command: &mut Command,
-    batch: &mut Batch,
     messages: &mut Messages<'_>,
 ) -> Result<Result<(), Refusal>, Error> {
+    command.examined = true;
+    let name = command.name.clone();
     if !is_proper_name(command) {
-        let name = &command.name;
         messages.error(format!("refusing to update funny ref '{name}' remotely"));
         return refused("funny refname");
     }
-    let name = command.name.clone();
-    let work_tree = now.work_trees.iter().find(|tree| tree.holds(name.as_ref()));
-    let mut deploy_to = None;
-    if let Some(work_tree) = work_tree {
+    let work_tree = now.work_tree_of(&name);
+    if work_tree.is_some() {
         match context.settings.deny_current_branch {
-            DenyAction::Ignore => {}
+            DenyAction::Ignore | DenyAction::UpdateInstead => {}
             DenyAction::Warn => messages.warning("updating the current branch"),
-            DenyAction::UpdateInstead => deploy_to = Some(work_tree),
             action @ (DenyAction::Refuse | DenyAction::Unconfigured) => {
                 messages.error(format!("refusing to update checked out branch: {name}"));
                 if action == DenyAction::Unconfigured {
@@ -60,15 +55,34 @@ pub(super) fn admit(
     if let Err(refusal) = check_deletion(context, now, command, work_tree, messages) {
         return Ok(Err(refusal));
     }
-    if let Err(refusal) = check_fast_forward(context, now, command, messages)? {
+    if let Some(words) = unfit_for_branch(now, command)? {
+        messages.error(words);
+        return refused("invalid new value provided");
+    }
+    check_fast_forward(context, now, command, messages)
+}
+
+/// Asks the `update` hook, brings a work tree along, and adds the change to the batch.
+pub(super) fn admit(
+    context: &Context<'_>,
+    now: &Now<'_>,
+    at: usize,
+    command: &mut Command,
+    batch: &mut Batch,
+    messages: &mut Messages<'_>,
+) -> Result<Result<(), Refusal>, Error> {
+    if !command.examined
+        && let Err(refusal) = examine(context, now, command, messages)?
+    {
         return Ok(Err(refusal));
     }
     if run_update_hook(context, command, messages) {
-        messages.error(format!("hook declined to update {name}"));
+        messages.error(format!("hook declined to update {}", command.name));
         return refused("hook declined");
     }
-    if let Some(work_tree) = deploy_to
-        && let Err(refusal) = super::deploy::deploy(context, now, work_tree, &command.new, messages)?
+    if context.settings.deny_current_branch == DenyAction::UpdateInstead
+        && let Some(work_tree) = now.work_tree_of(&command.name)
+        && let Err(refusal) = super::deploy::deploy(context, work_tree, &command.new, messages)
     {
         return Ok(Err(refusal));
     }
@@ -209,16 +223,13 @@ fn is_present(now: &Now<'_>, command: &Command) -> Result<bool, Error> {
 }
 
 /// A branch may only name a commit. The words of git's refusal, if any.
-pub(super) fn unfit_for_branch(
-    now: &Now<'_>,
-    name: &BStr,
-    change: &Change,
-) -> Result<Option<BString>, Error> {
-    let Change::Update(Target::Id(id)) = change else { return Ok(None) };
-    let is_branch = name.starts_with(b"refs/heads/") || name.contains_str("/refs/heads/");
-    if !is_branch || matches!(now.objects.header(id)?, Some((Kind::Commit, _))) {
+fn unfit_for_branch(now: &Now<'_>, command: &Command) -> Result<Option<String>, Error> {
+    let (name, new) = (&command.name, &command.new);
+    if command.deletes() || !name.starts_with(b"refs/heads/") {
         return Ok(None);
     }
-    let words = format!("trying to write non-commit object {id} to branch '{name}'");
-    Ok(Some(words.into()))
+    if matches!(now.objects.header(new)?, Some((Kind::Commit, _))) {
+        return Ok(None);
+    }
+    Ok(Some(format!("trying to write non-commit object {new} to branch '{name}'")))
 }

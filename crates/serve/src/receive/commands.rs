@@ -19,6 +19,8 @@ pub(super) struct Command {
     pub skip_update: bool,
     /// A deletion of something that was not there.
     pub did_not_exist: bool,
+    /// It has been checked against the settings; refusals that follow come from elsewhere.
+    pub examined: bool,
     /// Its share in the proc-receive hook.
     pub proc_receive: ProcReceive,
     /// What proc-receive did instead of what was asked.
@@ -45,6 +47,7 @@ impl Command {
             error: None,
             skip_update: false,
             did_not_exist: false,
+            examined: false,
             proc_receive: ProcReceive::default(),
             reports: Vec::new(),
             shallow_roots: Vec::new(),
@@ -70,11 +73,6 @@ pub(super) fn refuse_rest(commands: &mut [Command], reason: &str) {
     for command in commands.iter_mut().filter(|command| command.error.is_none()) {
         command.refuse(reason);
     }
-}
-
-/// Whether the push brings no objects.
-pub(super) fn delete_only(commands: &[Command]) -> bool {
-    commands.iter().all(Command::deletes)
 }
 
 /// Which commands a receive hook is told about.
@@ -119,7 +117,6 @@ pub(super) fn abbreviated(id: &ObjectId) -> String {
     hex.truncate(DIGITS);
     hex
 }
-
 
 #[cfg(test)]
 pub(super) mod tests {

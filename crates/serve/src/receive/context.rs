@@ -1,7 +1,6 @@
 //! What every step of a push needs to know of the repository and the session.
 
 use bstr::BString;
-use object::ObjectId;
 use repository::{Objects, Repository};
 use storage::RefSnapshot;
 
@@ -24,10 +23,6 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    pub fn null_id(&self) -> ObjectId {
-        ObjectId::null(self.repo.hash())
-    }
-
     pub fn has_hook(&self, event: &str) -> bool {
         self.hooks.is_some_and(|hooks| hooks.exists(event))
     }
@@ -55,12 +50,21 @@ pub(super) struct Now<'a> {
 }
 
 impl<'a> Now<'a> {
-    pub fn new(context: &Context<'_>, snapshot: &'a dyn RefSnapshot) -> Result<Self, Error> {
+    pub fn new(
+        context: &Context<'_>,
+        snapshot: &'a dyn RefSnapshot,
+        objects: Objects,
+    ) -> Result<Self, Error> {
         let work_trees = match context.repo.local() {
             Some(local) => worktrees::list(local, snapshot)?,
             None => Vec::new(),
         };
         let head = super::refs::resolve(snapshot, "HEAD".into())?.map(|head| head.name);
-        Ok(Now { snapshot, objects: context.repo.objects()?, work_trees, head })
+        Ok(Now { snapshot, objects, work_trees, head })
+    }
+
+    /// The work tree that a branch is checked out in.
+    pub fn work_tree_of(&self, branch: &[u8]) -> Option<&WorkTree> {
+        self.work_trees.iter().find(|tree| tree.holds(branch.into()))
     }
 }

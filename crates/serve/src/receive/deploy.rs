@@ -6,25 +6,23 @@ use std::path::Path;
 
 use object::ObjectId;
 
-use crate::Error;
 use crate::hooks::Call;
 
 use super::checks::Refusal;
-use super::context::{Context, Now};
+use super::context::Context;
 use super::messages::Messages;
 use super::worktrees::WorkTree;
 
 /// Updates the work tree, or says why the push must not touch its branch.
 pub(super) fn deploy(
     context: &Context<'_>,
-    _now: &Now<'_>,
     work_tree: &WorkTree,
     new: &ObjectId,
     messages: &mut Messages<'_>,
-) -> Result<Result<(), Refusal>, Error> {
+) -> Result<(), Refusal> {
     if !context.has_hook("push-to-checkout") {
         messages.error("updateInstead needs a push-to-checkout hook in this repository");
-        return Ok(Err("Could not update working tree to new HEAD".into()));
+        return Err("Could not update working tree to new HEAD".into());
     }
     let env: Vec<(OsString, OsString)> = vec![
         ("GIT_DIR".into(), absolute(&work_tree.git_dir)),
@@ -33,8 +31,8 @@ pub(super) fn deploy(
     let args = vec![new.to_hex().into()];
     let call = Call { event: "push-to-checkout", args, env, stdin: None };
     match context.run_hook(&call, messages).refuses() {
-        true => Ok(Err("push-to-checkout hook declined".into())),
-        false => Ok(Ok(())),
+        true => Err("push-to-checkout hook declined".into()),
+        false => Ok(()),
     }
 }
 

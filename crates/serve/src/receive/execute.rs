@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use bstr::BString;
+use repository::Objects;
 use repository::incoming::Incoming;
 use wire::PushRequest;
 
@@ -49,7 +50,9 @@ impl Push<'_> {
             Unpacked::Nothing => None,
         };
         if let Some(incoming) = incoming.as_ref().filter(|_| !self.skip_connectivity_check) {
-            Connectivity::new(self.context.repo, incoming)?.check(commands, messages)?;
+            let keepalive_seconds = self.context.settings.hook_limits.keepalive_seconds;
+            let connectivity = Connectivity::new(self.context.repo, incoming, keepalive_seconds)?;
+            connectivity.check(commands, messages)?;
         }
         self.refuse_hidden(commands);
         let patterns = &self.context.settings.proc_receive_refs;
@@ -59,6 +62,11 @@ impl Push<'_> {
             refuse_rest(commands, "pre-receive hook declined");
             return Ok(());
         }
+        let objects = match &incoming {
+            Some(incoming) => incoming.objects()?,
+            None => self.context.repo.objects()?,
+        };
+        self.examine(commands, objects, messages)?;
         if commands.iter().all(|command| command.error.is_some()) {
             return Ok(());
         }
@@ -78,6 +86,32 @@ impl Push<'_> {
         Ok(())
     }
 
+    /// Refuses what can be refused while nothing is visible yet. git looks only after it has
+    /// published the objects; a push that is refused whole then leaves them behind.
+    fn examine(
+        &self,
+        commands: &mut [Command],
+        objects: Objects,
+        messages: &mut Messages<'_>,
+    ) -> Result<(), Error> {
+        let snapshot = self.context.repo.refs().snapshot()?;
+        aliases::check(&*snapshot, self.context.namespace, commands, messages)?;
+        let now = Now::new(self.context, &*snapshot, objects)?;
+        for at in due(commands, |_| true) {
+            let command = &mut commands[at];
+            if let Err(refusal) = checks::examine(self.context, &now, command, messages)? {
+                command.refuse(refusal);
+                if self.request.atomic {
+                    break;
+                }
+            }
+        }
+        if self.request.atomic && commands.iter().any(|command| command.error.is_some()) {
+            refuse_rest(commands, ATOMIC_FAILURE);
+        }
+        Ok(())
+    }
+
     /// From here on the objects are there: what fails now is a refusal, not the end of the push.
     fn move_refs(
         &self,
@@ -85,14 +119,6 @@ impl Push<'_> {
         wants_proc_receive: bool,
         messages: &mut Messages<'_>,
     ) {
-        let aliases = self.context.repo.refs().snapshot().map_err(Error::from).and_then(|now| {
-            aliases::check(&*now, self.context.namespace, commands, messages)
-        });
-        if let Err(error) = aliases {
-            messages.error(error.to_string());
-            refuse_rest(commands, "failed to update refs");
-            return;
-        }
         if wants_proc_receive {
             self.proc_receive(commands, messages);
         }
@@ -135,8 +161,7 @@ impl Push<'_> {
         let stdin = hook_input(commands, Told::Done);
         if !stdin.is_empty() {
             let env = self.variables();
-            let call =
-                Call { event: "post-receive", env, stdin: Some(stdin), ..Call::default() };
+            let call = Call { event: "post-receive", env, stdin: Some(stdin), ..Call::default() };
             self.context.run_hook(&call, messages);
         }
         let done = |command: &&Command| command.error.is_none() && !command.did_not_exist;
@@ -256,7 +281,7 @@ impl Push<'_> {
         messages: &mut Messages<'_>,
     ) -> Result<Result<(), Failed>, Error> {
         let snapshot = self.context.repo.refs().snapshot()?;
-        let now = Now::new(self.context, &*snapshot)?;
+        let now = Now::new(self.context, &*snapshot, self.context.repo.objects()?)?;
         let mut batch = Batch::default();
         for &at in due {
             let command = &mut commands[at];
@@ -275,9 +300,7 @@ impl Push<'_> {
 /// The commands that this server, and no hook, is still to carry out.
 fn due(commands: &[Command], of_this_kind: impl Fn(&Command) -> bool) -> Vec<usize> {
     let ours = |command: &Command| command.is_pending() && !command.proc_receive.scheduled;
-    (0..commands.len())
-        .filter(|at| ours(&commands[*at]) && of_this_kind(&commands[*at]))
-        .collect()
+    (0..commands.len()).filter(|at| ours(&commands[*at]) && of_this_kind(&commands[*at])).collect()
 }
 
 fn name_argument(command: &Command) -> OsString {

@@ -112,11 +112,11 @@ impl ReceivePack<'_> {
     /// # Errors
     /// When the session ended early; as far as the protocol allows, the client was told. No
     /// object became visible and no ref moved then.
-    pub fn run(
+    pub fn run<'s>(
         &self,
         input: &mut dyn BufRead,
-        output: &mut dyn Sink,
-        console: Option<&mut dyn Write>,
+        output: &'s mut dyn Sink,
+        console: Option<&'s mut (dyn Write + 's)>,
     ) -> Result<Outcome, Error> {
         let nonce = self.nonces().map(|nonces| nonces.at(self.now_seconds));
         let offer = self.offer(nonce.clone());

@@ -131,9 +131,8 @@ mod tests {
         };
         let old = nonces.at(1_000);
         let mut given = nonces.at(1_060);
-        let mut check = |stateless, slop| {
-            nonces.check(Some(old.as_bstr()), &mut given, stateless, slop)
-        };
+        let mut check =
+            |stateless, slop| nonces.check(Some(old.as_bstr()), &mut given, stateless, slop);
         assert_eq!(check(false, 100), NonceStatus::Bad);
         assert_eq!(check(true, 10), NonceStatus::Slop(60));
         assert_eq!(check(true, 100), NonceStatus::Ok);

@@ -101,6 +101,9 @@ mod tests {
     #[test]
     fn lines_look_like_gits() {
         assert_eq!(line(Stage::Resolving, 3, Some(4), "\r"), "Resolving deltas:  75% (3/4)\r");
-        assert_eq!(line(Stage::Connectivity, 7, None, ", done.\n"), "Checking connectivity: 7, done.\n");
+        assert_eq!(
+            line(Stage::Connectivity, 7, None, ", done.\n"),
+            "Checking connectivity: 7, done.\n"
+        );
     }
 }

@@ -27,9 +27,8 @@ pub(super) fn committer(
         let value = environment.get(name).map(|value| BString::from(value.as_bytes()));
         value.filter(|value| !value.trim().is_empty())
     };
-    let setting = |keys: [&str; 2]| {
-        keys.iter().find_map(|key| config.string(key)).map(BStr::to_owned)
-    };
+    let setting =
+        |keys: [&str; 2]| keys.iter().find_map(|key| config.string(key)).map(BStr::to_owned);
     let name = variable("GIT_COMMITTER_NAME")
         .or_else(|| setting(["committer.name", "user.name"]))
         .unwrap_or_else(|| pusher.name.clone());

@@ -19,10 +19,7 @@ pub(super) struct Resolved {
 }
 
 /// Follows a ref to its end; `None` when the chain has none.
-pub(super) fn resolve(
-    snapshot: &dyn RefSnapshot,
-    name: &BStr,
-) -> Result<Option<Resolved>, Error> {
+pub(super) fn resolve(snapshot: &dyn RefSnapshot, name: &BStr) -> Result<Option<Resolved>, Error> {
     let mut name = name.to_owned();
     for depth in 0..SYMBOLIC_DEPTH_MAX {
         let symbolic = depth > 0;

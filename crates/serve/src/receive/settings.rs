@@ -160,9 +160,8 @@ fn fsck_options(
     if let Some(path) = config.path("receive.fsck.skipList")? {
         match std::fs::read(&path) {
             Ok(text) => options.skip_list.extend(skip_list(&text, hash)),
-            Err(error) => {
-                warnings.push(format!("could not open object name list: {}: {error}", path.display()))
-            }
+            Err(error) => warnings
+                .push(format!("could not open object name list: {}: {error}", path.display())),
         }
     }
     Ok(Some(options))

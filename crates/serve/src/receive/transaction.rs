@@ -10,7 +10,6 @@ use storage::{CommitError, Expected, Prepared, RefEdit, RefTransaction, Target};
 use crate::Error;
 use crate::hooks::Call;
 
-use super::checks::unfit_for_branch;
 use super::commands::Command;
 use super::context::{Context, Now};
 use super::messages::Messages;
@@ -128,10 +127,12 @@ fn transaction(batch: &Batch) -> RefTransaction {
 fn twice(batch: &Batch) -> Option<&BString> {
     let mut asked = HashSet::new();
     let mut stored = HashSet::new();
-    let repeats = |planned: &&Planned| {
-        !asked.insert(&planned.asked) || !stored.insert(planned.edit.name.as_bstr())
-    };
-    batch.planned.iter().find(repeats).map(|planned| &planned.asked)
+    for planned in &batch.planned {
+        if !asked.insert(&planned.asked) || !stored.insert(planned.edit.name.as_bstr()) {
+            return Some(&planned.asked);
+        }
+    }
+    None
 }
 
 struct Rejection {
@@ -147,11 +148,6 @@ fn reject_unfit(now: &Now<'_>, batch: &Batch) -> Result<Vec<(usize, Rejection)>,
     let mut rejected = Vec::new();
     for planned in &batch.planned {
         let name = &planned.edit.name;
-        if let Some(words) = unfit_for_branch(now, name.as_bstr(), &planned.edit.change)? {
-            let words = words.to_string();
-            rejected.push((planned.at, Rejection { words, reason: "invalid new value provided" }));
-            continue;
-        }
         let found = now.snapshot.get(name.as_bstr())?.map(|found| found.target);
         let expected = expected_target(&planned.edit.expected);
         if found != expected {
@@ -215,8 +211,7 @@ impl<'a> TransactionHook<'a> {
         if !self.run(state, batch, names, messages) {
             return Ok(());
         }
-        let words =
-            format!("in '{state}' phase, update aborted by the reference-transaction hook");
+        let words = format!("in '{state}' phase, update aborted by the reference-transaction hook");
         messages.error(&words);
         Err(Failed("update aborted by the reference-transaction hook".into()))
     }
@@ -226,13 +221,7 @@ impl<'a> TransactionHook<'a> {
         self.run(state, batch, Names::AsStored, messages);
     }
 
-    fn run(
-        &self,
-        state: &str,
-        batch: &Batch,
-        names: Names,
-        messages: &mut Messages<'_>,
-    ) -> bool {
+    fn run(&self, state: &str, batch: &Batch, names: Names, messages: &mut Messages<'_>) -> bool {
         if !self.exists {
             return false;
         }

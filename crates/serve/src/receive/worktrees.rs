@@ -85,7 +85,11 @@ fn branches(git_dir: &Path, head: Option<BString>) -> Vec<BString> {
         .map(|name| BString::from(name.trim()));
     let bisected = fs::read(git_dir.join("BISECT_START")).ok().map(|name| {
         let name = name.trim();
-        if name.starts_with(b"refs/") { name.into() } else { [b"refs/heads/", name].concat().into() }
+        if name.starts_with(b"refs/") {
+            name.into()
+        } else {
+            [b"refs/heads/", name].concat().into()
+        }
     });
     rebased.chain(bisected).collect()
 }

@@ -1,7 +1,7 @@
 //! A `git://` server of one repository, inside the test: a thread per connection.
 
 use std::fs;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,6 @@ pub struct Scene {
     pub git: RealGit,
     pub served: PathBuf,
     pub work: PathBuf,
-    url: String,
 }
 
 impl Scene {
@@ -42,7 +41,7 @@ impl Scene {
         let url = listen(served.clone(), Arc::new(adjust));
         git.ok(&work, &["remote", "add", "origin", &url]);
         git.ok(&work, &["update-ref", "refs/remotes/origin/main", "main"]);
-        Scene { git, served, work, url }
+        Scene { git, served, work }
     }
 
     /// A setting of the served repository.
@@ -105,15 +104,6 @@ impl Scene {
         files.sort();
         files
     }
-
-    /// A raw connection, as far as `git-receive-pack` of the served repository.
-    pub fn connect(&self) -> TcpStream {
-        let address = self.url.trim_start_matches("git://").trim_end_matches("/served.git");
-        let mut stream = TcpStream::connect(address).expect("connect");
-        let request = "git-receive-pack /served.git\0host=localhost\0";
-        write!(stream, "{:04x}{request}", request.len() + 4).expect("request");
-        stream
-    }
 }
 
 fn list(root: &Path, dir: &Path, files: &mut Vec<String>) {
@@ -124,7 +114,8 @@ fn list(root: &Path, dir: &Path, files: &mut Vec<String>) {
         } else {
             let content = fs::read(&path).unwrap_or_default();
             let name = path.strip_prefix(root).expect("below root").display();
-            let sum = content.iter().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
+            let sum =
+                content.iter().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
             files.push(format!("{name} {} {sum:x}", content.len()));
         }
     }
@@ -156,7 +147,7 @@ fn session(
     let request = reader.next()?;
     let extra = request.text().unwrap_or_default().rsplit(|byte| *byte == 0).nth(1);
     let protocol = Protocol::from_git_protocol(extra.unwrap_or_default());
-    drop(reader);
+    reader.into_inner();
 
     let mut output = WriteSink::new(stream.try_clone()?);
     let outcome = receive(served, protocol, adjust, &mut input, &mut output);
@@ -178,7 +169,11 @@ pub fn receive(
     let parts = storage_disk::open(served, &storage_disk::OpenOptions::default())?;
     let repo = Repository::open(parts, Settings::default());
     let settings = ReceiveSettings::from_config(repo.config(), repo.hash())?;
-    let server = ServerInfo { agent: "packhorse/test".into(), session_id: "session".into() };
+    let server = ServerInfo {
+        agent: "packhorse/test".into(),
+        session_id: "session".into(),
+        sideband_all: false,
+    };
     let environment = HookEnvironment::minimal();
     let mut session = ReceivePack {
         repo: &repo,

@@ -13,7 +13,10 @@ fn whole_push(scene: &Scene) -> Vec<u8> {
         "0".repeat(40)
     );
     let mut bytes = format!("{:04x}{line}0000", line.len() + 4).into_bytes();
-    let pack = scene.git.command(&scene.work).args(["pack-objects", "--stdout", "--revs", "-q"])
+    let pack = scene
+        .git
+        .command(&scene.work)
+        .args(["pack-objects", "--stdout", "--revs", "-q"])
         .stdin(input_file(scene, &format!("{new}\n^{new}~1\n")))
         .output()
         .expect("pack-objects");
@@ -58,8 +61,7 @@ fn a_damaged_pack_leaves_no_trace() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x20;
         let mut output = Vec::new();
-        let outcome =
-            receive(&scene.served, Protocol::V0, &|_| {}, &mut &damaged[..], &mut output);
+        let outcome = receive(&scene.served, Protocol::V0, &|_| {}, &mut &damaged[..], &mut output);
         assert!(outcome.is_err() || outcome.is_ok_and(|outcome| outcome.updated.is_empty()));
         assert_eq!(scene.everything(), before, "damaged at {at}");
     }

@@ -53,7 +53,8 @@ fn a_symbolic_ref_moves_its_target() {
     let target = scene.git.ok(&scene.served, &["symbolic-ref", "refs/heads/alias"]);
     assert_eq!(target, "refs/heads/main");
 
-    let words = scene.push_fails(&["+main~1:main", "+main:alias"]);
+    scene.commit("three\n");
+    let words = scene.push_fails(&["+main~2:main", "+main:alias"]);
     assert!(words.contains("inconsistent aliased update"), "{words}");
 }
 
@@ -80,9 +81,8 @@ fn server_info_follows_when_asked() {
 #[test]
 fn small_pushes_are_unpacked_only_when_configured() {
     let scene = Scene::new();
-    let packs = |scene: &Scene| {
-        scene.everything().iter().filter(|file| file.contains(".pack ")).count()
-    };
+    let packs =
+        |scene: &Scene| scene.everything().iter().filter(|file| file.contains(".pack ")).count();
     let before = packs(&scene);
     scene.commit("two\n");
     scene.push_ok(&["main"]);

@@ -33,15 +33,17 @@ fn of_many_pushers_one_wins() {
                 })
             })
             .collect();
-        pushers.into_iter().filter(|_| true).map(|pusher| pusher.join()).filter(|end| {
-            matches!(end, Ok(true))
-        }).count()
+        pushers
+            .into_iter()
+            .filter(|_| true)
+            .map(|pusher| pusher.join())
+            .filter(|end| matches!(end, Ok(true)))
+            .count()
     });
     assert_eq!(won, 1);
     scene.git.fsck_strict(&scene.served);
     let head = scene.git.rev_parse(&scene.served, "main");
-    let winner = (0..PUSHERS).find(|number| {
-        scene.git.rev_parse(&scene.work, &format!("b{number}")) == head
-    });
+    let winner =
+        (0..PUSHERS).find(|number| scene.git.rev_parse(&scene.work, &format!("b{number}")) == head);
     assert!(winner.is_some());
 }

@@ -40,7 +40,7 @@ fn settings_refuse_in_gits_words() {
     );
     refused(&[], &["main:refs/funny"], &["(funny refname)", "refusing to update funny ref"]);
     refused(&[("receive.maxInputSize", "10")], &["main"], &["unpacker error"]);
-    refused(&[], &["main:topic/below"], &["(refname conflict)"]);
+    refused(&[], &["main~1:refs/heads/topic/below"], &["(refname conflict)"]);
     refused(&[], &["main^{tree}:refs/heads/tree"], &["(invalid new value provided)"]);
 }
 
@@ -84,6 +84,7 @@ fn fsck_findings_reach_the_pusher() {
         &["hash-object", "-t", "commit", "-w", "--literally", "--stdin"],
         commit.as_bytes(),
     );
+    let id = id.text();
     scene.config("transfer.fsckObjects", "true");
     let words = scene.push_fails(&[&format!("{id}:refs/heads/bad")]);
     assert!(words.contains("zeroPaddedDate"), "{words}");

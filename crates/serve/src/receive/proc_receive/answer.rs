@@ -195,8 +195,14 @@ mod tests {
 
     #[test]
     fn silence_and_nonsense_are_failures() {
-        let (commands, words, well) =
-            answer(&["option refname x", "option y", "ok", "xx refs/for/a", "ok refs/heads/c", "ng refs/for/a no way"]);
+        let (commands, words, well) = answer(&[
+            "option refname x",
+            "option y",
+            "ok",
+            "xx refs/for/a",
+            "ok refs/heads/c",
+            "ng refs/for/a no way",
+        ]);
         assert!(!well);
         assert_eq!(
             words,

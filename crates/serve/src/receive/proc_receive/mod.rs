@@ -108,8 +108,7 @@ pub(super) fn run(
     let request = talk::Request::new(commands, negotiated);
     let prepare = |command: &mut std::process::Command| hooks.prepare(command, &[]);
     let program = Program::File(path);
-    let launch =
-        Launch { program: &program, args: &[], prepare: &prepare, limits: hooks.limits() };
+    let launch = Launch { program: &program, args: &[], prepare: &prepare, limits: hooks.limits() };
     let said = converse(&launch, messages, |stdin, stdout| talk::talk(&request, stdin, stdout));
     let (status, said) = match said {
         Ok(ended) => ended,
@@ -123,7 +122,7 @@ pub(super) fn run(
         Ok(lines) => answer::apply(&lines, commands, &mut well),
         Err(words) => {
             well = false;
-            words
+            BString::from(words)
         }
     };
     if status.is_none() {
