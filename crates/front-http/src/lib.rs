@@ -1,1 +1,15 @@
-//! HTTP transport facts turned into requests: smart and dumb Git over HTTP/1.1 and HTTP/2.
+//! HTTP facts turned into requests: Git's smart protocol over HTTP/1.1 and HTTP/2, and the
+//! plain files old clients read.
+//!
+//! Floor 6: sees `host` and `wire`, nothing below. Connections are asynchronous; a request
+//! that was let in runs on a thread of its own and is joined to its connection by two short
+//! queues, so that a slow client slows its own request down and holds little memory.
+
+mod body;
+mod reply;
+mod rope;
+mod route;
+mod server;
+mod smart;
+
+pub use server::{HttpSettings, Server};

@@ -1,1 +1,140 @@
-//! upload-pack and receive-pack over standard input and output.
+//! upload-pack and receive-pack over standard input and output: drop-ins for git's programs.
+//!
+//! Floor 6: sees `host` and `wire`. The program runs with the rights of whoever started it,
+//! so any path of the machine may be named, and errors name it.
+
+mod timed_input;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host::{Caller, Catalogue, Exchange, Host, OwnerContext, Refusal, Request, Settings, Task};
+use host::{HookEnvironment, RepositoryName};
+use wire::{PacketWriter, Protocol, Service, Sink, WriteSink};
+
+use timed_input::TimedInput;
+
+/// What the command line said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// Which program.
+    pub service: Service,
+    /// How far the exchange goes.
+    pub exchange: Exchange,
+    /// Take the path as it is, without guesses about `.git`.
+    pub strict: bool,
+    /// Silence of the client after which the session is ended.
+    pub timeout: Option<Duration>,
+    /// The repository.
+    pub directory: PathBuf,
+    /// receive-pack: take objects without looking whether anything is missing.
+    pub skip_connectivity_check: bool,
+    /// receive-pack: refuse packs that lean on objects they do not carry.
+    pub reject_thin: bool,
+}
+
+/// Why a session ended early; said already to the client as far as the protocol allows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was not let in.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It did not come to its end.
+    #[error(transparent)]
+    Ended(#[from] host::ServeError),
+}
+
+/// Serves one session on standard input and output, with settings from this process'
+/// environment (`GIT_PROTOCOL`, `GIT_CONFIG_*`, `GIT_NAMESPACE`, `GIT_COMMITTER_*`, …).
+///
+/// # Errors
+/// [`Error`]; its text is for standard error.
+pub fn serve_process(invocation: &Invocation) -> Result<(), Error> {
+    let protocol = std::env::var_os("GIT_PROTOCOL").map_or(Protocol::V0, |value| {
+        Protocol::from_git_protocol(value.as_encoded_bytes())
+    });
+    let input: Box<dyn BufRead> = match invocation.timeout {
+        Some(timeout) => Box::new(BufReader::with_capacity(INPUT_BYTES, TimedInput::new(timeout))),
+        None => Box::new(BufReader::with_capacity(INPUT_BYTES, io::stdin())),
+    };
+    // Past the standard library's line buffer: packs are written as they lie.
+    let stdout = rustix::io::dup(rustix::stdio::stdout()).map_err(host::ServeError::output)?;
+    let mut output = WriteSink::new(std::fs::File::from(stdout));
+    serve(invocation, protocol, process_settings(invocation), input, &mut output)
+}
+
+/// Input taken at a time, bytes.
+const INPUT_BYTES: usize = 64 << 10;
+
+fn serve(
+    invocation: &Invocation,
+    protocol: Protocol,
+    settings: Settings,
+    mut input: Box<dyn BufRead>,
+    output: &mut dyn Sink,
+) -> Result<(), Error> {
+    let variable = settings.variable.clone();
+    let owner = OwnerContext {
+        assume_different_owner: variable("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+            .is_some_and(|value| !matches!(value.as_encoded_bytes(), b"" | b"0" | b"false" | b"no")),
+        sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
+        home: variable("HOME").map(PathBuf::from),
+    };
+    let catalogue = Catalogue::of_any_path(invocation.strict, owner, &settings);
+    let host = Host::new(catalogue, settings);
+    let directory = expand_user(&invocation.directory, variable("HOME"));
+    let request = Request {
+        repository: RepositoryName::local_path(&directory),
+        task: Task::Smart {
+            service: invocation.service,
+            exchange: invocation.exchange,
+            protocol: protocol.of_service(invocation.service),
+        },
+        caller: Caller::default(),
+    };
+    let admitted = host.admit(request)?;
+    admitted.run(&mut *input, output)?;
+    Ok(())
+}
+
+/// Tells a client that speaks the protocol why it is not served, where nothing else was sent.
+pub fn tell_refusal(output: &mut dyn Sink, refusal: &Refusal) -> io::Result<()> {
+    let mut writer = PacketWriter::new(output);
+    writer.err(refusal.words_for_peer())?;
+    writer.flush()
+}
+
+fn expand_user(directory: &Path, home: Option<OsString>) -> PathBuf {
+    host::expand_user(directory, home.as_deref().map(Path::new))
+        .unwrap_or_else(|| directory.to_owned())
+}
+
+/// The settings of a program that serves its own caller: its whole environment counts.
+fn process_settings(invocation: &Invocation) -> Settings {
+    let mut settings = Settings {
+        push_access: host::PushAccess::Anybody,
+        variable: std::sync::Arc::new(|name| std::env::var_os(name)),
+        hook_environment: HookEnvironment::of_this_process(),
+        skip_connectivity_check: invocation.skip_connectivity_check,
+        reject_thin: invocation.reject_thin,
+        console: true,
+        ..Settings::default()
+    };
+    if let Some(exec_path) = std::env::var_os("GIT_EXEC_PATH") {
+        settings.hook_environment.set_exec_path(Path::new(&exec_path));
+    }
+    if let Some(agent) = std::env::var_os("GIT_USER_AGENT") {
+        settings.server.agent = agent.as_encoded_bytes().into();
+    }
+    settings.server.sideband_all = std::env::var_os("GIT_TEST_SIDEBAND_ALL")
+        .is_some_and(|value| matches!(value.as_encoded_bytes(), b"1" | b"true" | b"yes" | b"on"));
+    settings.server.session_id = session_id(&settings);
+    settings
+}
+
+/// `<time>-P<process>` in hexadecimal, as git's session ids are built: unique on this machine.
+fn session_id(settings: &Settings) -> bstr::BString {
+    format!("packhorse-{:x}-P{:08x}", (settings.now_seconds)(), std::process::id()).into()
+}

@@ -1,1 +1,104 @@
-//! The only door: names to repositories, callers, access, limits.
+//! The only door: who asks for which repository to do what, and whether that may happen.
+//!
+//! Floor 5. A front-end turns transport facts into a [`Request`]; [`Host::admit`] finds the
+//! repository and decides; only an [`Admitted`] can do work, and nothing else makes one.
+//! Front-ends see this crate and `wire`, never a repository.
+
+mod admitted;
+mod catalogue;
+mod dumb;
+mod name;
+mod refusal;
+mod request;
+mod settings;
+
+pub use admitted::Admitted;
+pub use catalogue::{Catalogue, Listed};
+pub use dumb::{DumbBody, DumbFile, Freshness};
+pub use name::{NameError, RepositoryName};
+pub use refusal::Refusal;
+pub use request::{Caller, Request, Task};
+pub use serve::hooks::HookEnvironment;
+pub use serve::receive::Outcome;
+pub use serve::{Error as ServeError, Exchange, ServerInfo};
+pub use settings::{PushAccess, Settings, Variable};
+pub use storage_disk::{OwnerContext, expand_user};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalogue::Found;
+
+/// A server's repositories and rules. Shared by all front-ends of a process.
+pub struct Host {
+    catalogue: Catalogue,
+    settings: Settings,
+    running: Arc<AtomicUsize>,
+}
+
+impl Host {
+    /// A host over a catalogue of repositories.
+    pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
+        Host { catalogue, settings, running: Arc::default() }
+    }
+
+    /// The repositories served.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The rules in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Requests that are being answered.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Decides about a request. What comes back may run it, once.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; a repository the caller may not know about is refused in the same words
+    /// as one that does not exist.
+    pub fn admit(&self, request: Request) -> Result<Admitted, Refusal> {
+        let place = self.place()?;
+        if request.task.writes() {
+            self.settings.push_access.check(&request.caller)?;
+        }
+        let found = match self.catalogue.find(&request.repository) {
+            Err(Refusal::NotFound { .. }) if self.may_create(&request) => {
+                self.catalogue.create(&request.repository)?
+            }
+            found => found?,
+        };
+        let Found { repository, exported_name } = found;
+        Ok(Admitted::new(repository, exported_name, request, self.settings.clone(), place))
+    }
+
+    fn may_create(&self, request: &Request) -> bool {
+        self.settings.create_on_push && request.task.writes()
+    }
+
+    /// A place among the running requests.
+    fn place(&self) -> Result<Place, Refusal> {
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        let place = Place { running: self.running.clone() };
+        match before < self.settings.requests_max {
+            true => Ok(place),
+            false => Err(Refusal::Busy { requests_max: self.settings.requests_max }),
+        }
+    }
+}
+
+/// Counts one running request until it is dropped.
+struct Place {
+    running: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

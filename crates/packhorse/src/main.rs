@@ -1,2 +1,27 @@
-//! The command line.
-fn main() {}
+//! The command line: reads options, wires the floors together, starts.
+
+mod cli;
+mod config;
+mod serve;
+mod stdio;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    if let Some(code) = stdio::run_by_program_name() {
+        return code;
+    }
+    match Cli::parse().command {
+        Command::Serve(options) => serve::run(options),
+        Command::UploadPack(options) => stdio::upload_pack(&options),
+        Command::ReceivePack(options) => stdio::receive_pack(&options),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "packhorse", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -30,6 +30,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The client's connection failed.
+    pub fn output(error: impl Into<std::io::Error>) -> Self {
+        Error::Output(error.into())
+    }
+
     /// What the peer is told. Words about the inside of this server stay inside.
     pub fn words_for_peer(&self) -> String {
         match self {

@@ -211,7 +211,6 @@ impl Keep<'_> {
         Ok(shared.resolved.into_inner())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the steps share no other state")]
     fn complete(
         &self,
         stage: &mut Box<dyn Stage>,

@@ -152,7 +152,7 @@ impl<'a> Pass<'a> {
             if self.batch.is_full() {
                 self.name_batch()?;
             }
-            if self.table.len() % PROGRESS_STEP == 0 {
+            if self.table.len().is_multiple_of(PROGRESS_STEP) {
                 progress.update(
                     Stage::Receiving,
                     self.table.len().into(),

@@ -189,7 +189,9 @@ impl Fetch<'_> {
             band.flush()?;
         }
         if !quiet {
-            band.progress(format!("Total {count} (delta 0), reused {count} (delta 0)\n").as_bytes())?;
+            band.progress(
+                format!("Total {count} (delta 0), reused {count} (delta 0)\n").as_bytes(),
+            )?;
         }
         Ok(())
     }

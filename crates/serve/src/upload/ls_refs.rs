@@ -106,10 +106,10 @@ mod tests {
 
     #[test]
     fn overlapping_prefixes_are_scanned_once() {
-        assert_eq!(scanned(&["refs/tags/", "refs/heads/", "refs/tags/v1"]), [
-            "refs/heads/",
-            "refs/tags/"
-        ]);
+        assert_eq!(
+            scanned(&["refs/tags/", "refs/heads/", "refs/tags/v1"]),
+            ["refs/heads/", "refs/tags/"]
+        );
         assert_eq!(scanned(&["HEAD"]), Vec::<String>::new());
         assert_eq!(scanned(&["refs/heads/x", ""]), ["refs/"]);
         assert!(wants_head(&["HE".into()]) && !wants_head(&["HEADS".into()]));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gitconfig::Config;
 use object::HashKind;
-use wire::capability::Unborn;
+use wire::Unborn;
 use wire::{FilterRules, UploadPackOffer};
 
 use crate::{Error, HiddenRefs, ServerInfo};
@@ -87,10 +87,9 @@ impl UploadSettings {
         }
         let keep_alive = match config.int("uploadpack.keepAlive")? {
             None => Some(Duration::from_secs(5)),
-            Some(seconds) => u64::try_from(seconds)
-                .ok()
-                .filter(|seconds| *seconds > 0)
-                .map(Duration::from_secs),
+            Some(seconds) => {
+                u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+            }
         };
         Ok(UploadSettings {
             offer,

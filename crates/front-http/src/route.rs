@@ -1,0 +1,168 @@
+//! From a URL to a repository and a task.
+
+use bytes::Bytes;
+use host::{Exchange, RepositoryName, Task};
+use hyper::{Method, Uri};
+use wire::{Protocol, Service};
+
+/// What a URL asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub repository: RepositoryName,
+    pub task: Task,
+}
+
+/// Why a URL leads nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// No repository's file has this URL.
+    NotFound,
+    /// The URL exists, for other methods.
+    Method(&'static str),
+    /// `service=` names no service.
+    Service,
+}
+
+/// Finds out what a request line asks for.
+pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Route, NoRoute> {
+    let path = decode(uri.path()).ok_or(NoRoute::NotFound)?;
+    for service in [Service::UploadPack, Service::ReceivePack] {
+        let suffix = format!("/{}", program(service));
+        if let Some(name) = path.strip_suffix(suffix.as_bytes()) {
+            if method != Method::POST {
+                return Err(NoRoute::Method("POST"));
+            }
+            return smart(name, service, Exchange::Round, protocol);
+        }
+    }
+    let read = method == Method::GET || method == Method::HEAD;
+    if let Some(name) = path.strip_suffix(b"/info/refs") {
+        if !read {
+            return Err(NoRoute::Method("GET, HEAD"));
+        }
+        return match service_parameter(uri.query().unwrap_or_default()) {
+            None => file(name, "info/refs"),
+            Some(value) => {
+                let service = value.strip_prefix("git-").and_then(|_| service_of(&value));
+                smart(name, service.ok_or(NoRoute::Service)?, Exchange::Advertise, protocol)
+            }
+        };
+    }
+    let (name, path) = split_file(&path).ok_or(NoRoute::NotFound)?;
+    match read {
+        true => file(name, &path),
+        false => Err(NoRoute::Method("GET, HEAD")),
+    }
+}
+
+fn program(service: Service) -> &'static str {
+    match service {
+        Service::UploadPack => "git-upload-pack",
+        Service::ReceivePack => "git-receive-pack",
+    }
+}
+
+fn service_of(program_name: &str) -> Option<Service> {
+    [Service::UploadPack, Service::ReceivePack]
+        .into_iter()
+        .find(|service| program(*service) == program_name)
+}
+
+fn smart(
+    name: &[u8],
+    service: Service,
+    exchange: Exchange,
+    protocol: Protocol,
+) -> Result<Route, NoRoute> {
+    let repository = RepositoryName::new(name).map_err(|_| NoRoute::NotFound)?;
+    let protocol = protocol.of_service(service);
+    Ok(Route { repository, task: Task::Smart { service, exchange, protocol } })
+}
+
+fn file(name: &[u8], path: &str) -> Result<Route, NoRoute> {
+    let repository = RepositoryName::new(name).map_err(|_| NoRoute::NotFound)?;
+    Ok(Route { repository, task: Task::File { path: path.to_owned() } })
+}
+
+/// Splits `<name>/HEAD` and `<name>/objects/…`.
+fn split_file(path: &[u8]) -> Option<(&[u8], String)> {
+    let text = std::str::from_utf8(path).ok()?;
+    if let Some(name) = text.strip_suffix("/HEAD") {
+        return Some((name.as_bytes(), "HEAD".into()));
+    }
+    let at = text.rfind("/objects/")?;
+    Some((&path[..at], text[at + 1..].to_owned()))
+}
+
+/// The value of `service` in a query.
+fn service_parameter(query: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let value = pair.strip_prefix("service=")?;
+        String::from_utf8(decode(value)?.to_vec()).ok()
+    })
+}
+
+/// Undoes percent-encoding; `None` for escapes that are none.
+fn decode(text: &str) -> Option<Bytes> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| (byte? as char).to_digit(16);
+                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+                out.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            _ => out.push(byte),
+        }
+    }
+    Some(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routed(method: Method, uri: &str) -> Result<String, NoRoute> {
+        let uri: Uri = uri.parse().expect("a URI");
+        route(&method, &uri, Protocol::V2).map(|route| format!("{} {:?}", route.repository, route.task))
+    }
+
+    #[test]
+    fn smart_urls() {
+        let advertise = routed(Method::GET, "/a/b.git/info/refs?service=git-upload-pack");
+        assert_eq!(
+            advertise.expect("a route"),
+            "a/b.git Smart { service: UploadPack, exchange: Advertise, protocol: V2 }"
+        );
+        let post = routed(Method::POST, "/a%20b/git-receive-pack").expect("a route");
+        assert!(post.starts_with("a b Smart { service: ReceivePack, exchange: Round"), "{post}");
+        assert_eq!(routed(Method::GET, "/a/git-upload-pack"), Err(NoRoute::Method("POST")));
+        assert_eq!(routed(Method::GET, "/a/info/refs?service=sh"), Err(NoRoute::Service));
+    }
+
+    #[test]
+    fn dumb_urls() {
+        let head = routed(Method::GET, "/a/HEAD").expect("a route");
+        assert_eq!(head, "a File { path: \"HEAD\" }");
+        let object = routed(Method::GET, "/a/objects/ab/cdef").expect("a route");
+        assert_eq!(object, "a File { path: \"objects/ab/cdef\" }");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_served_folder() {
+        for uri in [
+            "/../a/HEAD",
+            "/a/../../b/info/refs",
+            "/%2e%2e/a/HEAD",
+            "/a/%2e%2e%2fb/info/refs?service=git-upload-pack",
+            "/a%00b/HEAD",
+            "/a/.git/HEAD",
+            "/HEAD",
+            "/%zz/HEAD",
+            "/a%5c..%5cb/HEAD",
+        ] {
+            assert_eq!(routed(Method::GET, uri), Err(NoRoute::NotFound), "{uri}");
+        }
+    }
+}

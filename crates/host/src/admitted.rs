@@ -1,0 +1,157 @@
+//! A request that was let in: the one thing that reaches a repository.
+
+use std::io::{BufRead, Write};
+
+use bstr::BString;
+use repository::Repository;
+use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings};
+use serve::upload::UploadPack;
+use serve::{Error, Exchange, Namespace};
+use wire::{Protocol, Service, Sink};
+
+use crate::dumb::{self, DumbFile};
+use crate::settings::Settings;
+use crate::{Place, Refusal, Request, Task};
+
+/// Proof that a request may run. Only [`crate::Host::admit`] makes one.
+pub struct Admitted {
+    repository: Repository,
+    name: String,
+    request: Request,
+    settings: Settings,
+    _place: Place,
+}
+
+impl Admitted {
+    pub(crate) fn new(
+        repository: Repository,
+        name: String,
+        request: Request,
+        settings: Settings,
+        place: Place,
+    ) -> Self {
+        Admitted { repository, name, request, settings, _place: place }
+    }
+
+    /// The request that was let in.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Runs a smart request to its end. The client has been told of an error, as far as the
+    /// connection allowed, when this returns one.
+    ///
+    /// # Errors
+    /// Whatever kept the exchange from its end.
+    pub fn run(self, input: &mut dyn BufRead, output: &mut dyn Sink) -> Result<Outcome, Error> {
+        let Task::Smart { service, exchange, protocol } = self.request.task else {
+            return Err(Error::Refused("this request asks for a file".into()));
+        };
+        let result = match service {
+            Service::UploadPack => self.upload_pack(exchange, protocol, input, output),
+            Service::ReceivePack => self.receive_pack(exchange, protocol, input, output),
+        };
+        match &result {
+            Ok(outcome) => tracing::debug!(
+                repository = self.name,
+                service = service.name(),
+                ?exchange,
+                updated = outcome.updated.len(),
+                "answered"
+            ),
+            Err(error) => tracing::warn!(
+                repository = self.name,
+                service = service.name(),
+                ?exchange,
+                %error,
+                "ended early"
+            ),
+        }
+        result
+    }
+
+    fn upload_pack(
+        &self,
+        exchange: Exchange,
+        protocol: Protocol,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<Outcome, Error> {
+        UploadPack {
+            repository: &self.repository,
+            protocol,
+            exchange,
+            limits: &self.settings.limits,
+            namespace: self.namespace()?,
+            server: &self.settings.server,
+            now: self.settings.now,
+        }
+        .run(input, output)?;
+        Ok(Outcome::default())
+    }
+
+    fn receive_pack(
+        &self,
+        exchange: Exchange,
+        protocol: Protocol,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<Outcome, Error> {
+        let config = self.repository.config();
+        let session = ReceivePack {
+            repo: &self.repository,
+            protocol,
+            exchange,
+            limits: &self.settings.limits,
+            server: &self.settings.server,
+            namespace: self.namespace()?,
+            settings: ReceiveSettings::from_config(config, self.repository.hash())?,
+            environment: &self.settings.hook_environment,
+            pusher: self.pusher(),
+            repository_name: BString::from(self.name.as_str()),
+            now_seconds: (self.settings.now_seconds)(),
+            skip_connectivity_check: self.settings.skip_connectivity_check,
+            reject_thin: self.settings.reject_thin,
+        };
+        let mut console = std::io::stderr();
+        let console: Option<&mut dyn Write> = self.settings.console.then_some(&mut console);
+        session.run(input, output, console)
+    }
+
+    fn namespace(&self) -> Result<Namespace, Error> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = (self.settings.variable)("GIT_NAMESPACE").unwrap_or_default();
+        Namespace::new(name.as_bytes()).map_err(Error::Refused)
+    }
+
+    /// Who stands in the reflog: what the environment says, as git's programs do; else the
+    /// caller's name.
+    fn pusher(&self) -> Pusher {
+        use std::os::unix::ffi::OsStringExt as _;
+        let variable =
+            |name: &str| (self.settings.variable)(name).map(|value| value.into_vec().into());
+        let name = self.request.caller.name.clone().unwrap_or_else(|| "anonymous".into());
+        Pusher {
+            name: variable("GIT_COMMITTER_NAME").unwrap_or_else(|| name.clone().into()),
+            email: variable("GIT_COMMITTER_EMAIL")
+                .unwrap_or_else(|| format!("{name}@packhorse.invalid").into()),
+        }
+    }
+
+    /// Opens the file a dumb client asked for.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for files that are not there or not for clients.
+    pub fn file(&self) -> Result<DumbFile, Refusal> {
+        let not_found = || Refusal::NotFound { name: self.name.clone() };
+        let Task::File { path } = &self.request.task else { return Err(not_found()) };
+        match dumb::open(&self.repository, path) {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err(not_found()),
+            Err(error) => Err(Refusal::Unavailable {
+                name: self.name.clone(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+}

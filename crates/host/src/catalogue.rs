@@ -1,0 +1,298 @@
+//! From names to repositories: a folder of them, one alone, or any path of this machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use repository::Repository;
+use storage_disk::{Discovered, OpenOptions, OwnerContext};
+
+use crate::settings::{Settings, Variable};
+use crate::{Refusal, RepositoryName};
+
+/// What is served.
+enum Served {
+    /// Every repository below a folder.
+    Folder(PathBuf),
+    /// One repository, under one name.
+    One { name: RepositoryName, git_dir: PathBuf },
+    /// Whatever path the caller names; it runs with the rights of whoever started it.
+    AnyPath { strict: bool, owner: OwnerContext },
+}
+
+/// The repositories of a host.
+pub struct Catalogue {
+    served: Served,
+    options: OpenOptions,
+    engine: repository::Settings,
+    create: (object::HashKind, String),
+    open: Mutex<BTreeMap<PathBuf, Open>>,
+    open_max: usize,
+}
+
+/// A repository that is kept open, and its configuration's state when it was opened.
+struct Open {
+    repository: Repository,
+    config: ConfigState,
+    last_use: u64,
+}
+
+type ConfigState = Vec<Option<(u64, SystemTime, u64)>>;
+
+/// A repository found for a request.
+pub(crate) struct Found {
+    pub repository: Repository,
+    pub exported_name: String,
+}
+
+/// A repository as it is listed at start.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The path in its URL, `.git` included.
+    pub name: String,
+    /// Where it lies.
+    pub git_dir: PathBuf,
+}
+
+/// Repositories kept open between requests.
+const OPEN_MAX: usize = 64;
+/// Folders inside folders that are searched for repositories.
+const SEARCH_DEPTH_MAX: usize = 16;
+
+impl Catalogue {
+    /// All repositories below `folder`, or `folder` itself when it is one, bare or with a work
+    /// tree. The names of a folder's repositories are their paths in it; a repository alone is
+    /// named after its folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or has no name.
+    pub fn of_folder(folder: &Path, settings: &Settings) -> Result<Self, storage::Error> {
+        let folder = fs::canonicalize(folder)
+            .map_err(|source| storage::Error::io(folder.display(), source))?;
+        if !folder.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotADirectory);
+            return Err(storage::Error::io(folder.display(), source));
+        }
+        let served = match repository_at(&folder) {
+            Some(git_dir) => {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                let name = name.strip_suffix(".git").unwrap_or(&name).to_owned();
+                let name = RepositoryName::new(name.as_bytes())
+                    .or_else(|_| RepositoryName::new(b"repository"))
+                    .map_err(|error| storage::Error::corrupt(folder.display(), error))?;
+                Served::One { name, git_dir }
+            }
+            None => Served::Folder(folder),
+        };
+        Ok(Self::new(served, settings))
+    }
+
+    /// Any repository of this machine, by its path: for programs that serve one caller with
+    /// the caller's own rights. `strict` takes no guesses about `.git`.
+    pub fn of_any_path(strict: bool, owner: OwnerContext, settings: &Settings) -> Self {
+        Self::new(Served::AnyPath { strict, owner }, settings)
+    }
+
+    fn new(served: Served, settings: &Settings) -> Self {
+        let variable: Variable = settings.variable.clone();
+        let options = OpenOptions {
+            objects_dir: variable("GIT_OBJECT_DIRECTORY").map(PathBuf::from),
+            alternate_dirs: variable("GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+            variable,
+            ..OpenOptions::default()
+        };
+        Catalogue {
+            served,
+            options,
+            engine: settings.engine.clone(),
+            create: (settings.create_hash, settings.create_branch.clone()),
+            open: Mutex::default(),
+            open_max: OPEN_MAX,
+        }
+    }
+
+    /// The repositories served now, sorted by name, at most `most` of them, and whether there
+    /// are more.
+    pub fn list(&self, most: usize) -> (Vec<Listed>, bool) {
+        let mut listed = Vec::new();
+        match &self.served {
+            Served::Folder(folder) => search(folder, "", 0, most + 1, &mut listed),
+            Served::One { name, git_dir } => {
+                listed.push(Listed { name: format!("{name}.git"), git_dir: git_dir.clone() });
+            }
+            Served::AnyPath { .. } => {}
+        }
+        let more = listed.len() > most;
+        listed.truncate(most);
+        listed.sort();
+        (listed, more)
+    }
+
+    pub(crate) fn find(&self, name: &RepositoryName) -> Result<Found, Refusal> {
+        let not_found = || Refusal::NotFound { name: name.to_string() };
+        let git_dir = match &self.served {
+            Served::AnyPath { strict, owner } => return self.find_path(name, *strict, owner),
+            Served::One { name: own, git_dir } if own.stem() == name.stem() => git_dir.clone(),
+            Served::One { .. } => return Err(not_found()),
+            Served::Folder(folder) => folder_entry(folder, name).ok_or_else(not_found)?,
+        };
+        let repository = self.opened(&git_dir).map_err(|error| match error {
+            storage::Error::NotFound { .. } => not_found(),
+            error => Refusal::Unavailable { name: name.to_string(), reason: error.to_string() },
+        })?;
+        Ok(Found { repository, exported_name: name.to_string() })
+    }
+
+    /// A path of the caller's own machine: errors are told in git's words, path and all.
+    fn find_path(
+        &self,
+        name: &RepositoryName,
+        strict: bool,
+        owner: &OwnerContext,
+    ) -> Result<Found, Refusal> {
+        let path = name.as_local_path().ok_or_else(|| Refusal::NotFound { name: name.to_string() })?;
+        let not_a_repository = |_| Refusal::Forbidden {
+            words: format!("'{}' does not appear to be a git repository", path.display()),
+        };
+        let found: Discovered =
+            storage_disk::discover_with(path, strict).map_err(not_a_repository)?;
+        let parts = storage_disk::open(&found.git_dir, &self.options)
+            .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
+        storage_disk::check_owner(&found, &parts.config, owner)
+            .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
+        let repository = Repository::open(parts, self.engine.clone());
+        Ok(Found { repository, exported_name: name.to_string() })
+    }
+
+    /// Makes the repository a push asks for.
+    pub(crate) fn create(&self, name: &RepositoryName) -> Result<Found, Refusal> {
+        let Served::Folder(folder) = &self.served else {
+            return Err(Refusal::NotFound { name: name.to_string() });
+        };
+        let mut file = name.below(folder).into_os_string();
+        if !name.as_bytes().ends_with(b".git") {
+            file.push(".git");
+        }
+        let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable {
+            name: name.to_string(),
+            reason: error.to_string(),
+        };
+        let path = PathBuf::from(file);
+        // A repository has no other repositories inside it.
+        let mut above = path.parent();
+        while let Some(parent) = above.filter(|parent| parent.starts_with(folder) && *parent != folder) {
+            if repository_at(parent).is_some() {
+                return Err(Refusal::NotFound { name: name.to_string() });
+            }
+            above = parent.parent();
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| unavailable(&error))?;
+        }
+        if !within(folder, path.parent().unwrap_or(folder)) {
+            return Err(Refusal::NotFound { name: name.to_string() });
+        }
+        match storage_disk::init_bare(&path, self.create.0, &self.create.1) {
+            Ok(()) => tracing::info!(repository = %name, "made a repository for a push"),
+            // Two pushes at once: the other one was first.
+            Err(_) if repository_at(&path).is_some() => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+        self.find(name)
+    }
+
+    /// The repository in `git_dir`, kept open while its configuration stays the same.
+    fn opened(&self, git_dir: &Path) -> Result<Repository, storage::Error> {
+        let config = config_state(git_dir);
+        {
+            let mut open = self.lock();
+            let now = open.values().map(|open| open.last_use).max().unwrap_or(0) + 1;
+            if let Some(known) = open.get_mut(git_dir)
+                && known.config == config
+            {
+                known.last_use = now;
+                return Ok(known.repository.clone());
+            }
+        }
+        let parts = storage_disk::open(git_dir, &self.options)?;
+        let repository = Repository::open(parts, self.engine.clone());
+        let mut open = self.lock();
+        let last_use = open.values().map(|open| open.last_use).max().unwrap_or(0) + 1;
+        let entry = Open { repository: repository.clone(), config, last_use };
+        open.insert(git_dir.to_owned(), entry);
+        if open.len() > self.open_max {
+            let oldest = open.iter().min_by_key(|(_, open)| open.last_use).map(|(path, _)| path.clone());
+            if let Some(path) = oldest {
+                open.remove(&path);
+            }
+        }
+        Ok(repository)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Open>> {
+        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The files whose change makes a repository be opened anew.
+fn config_state(git_dir: &Path) -> ConfigState {
+    let state = |name: &str| {
+        let meta = fs::metadata(git_dir.join(name)).ok()?;
+        Some((meta.len(), meta.modified().ok()?, meta.ino()))
+    };
+    ["config", "config.worktree", "commondir", "objects/info/alternates"].map(state).to_vec()
+}
+
+/// The git directory at a path, for a bare repository and for one with a work tree.
+fn repository_at(path: &Path) -> Option<PathBuf> {
+    let found = storage_disk::discover(path, true).ok();
+    found.or_else(|| storage_disk::discover(&path.join(".git"), true).ok())
+}
+
+/// A repository of a served folder: `name`, or `name.git`; symbolic links that lead out of the
+/// folder are not followed.
+fn folder_entry(folder: &Path, name: &RepositoryName) -> Option<PathBuf> {
+    let plain = name.below(folder);
+    let mut with_git = plain.clone().into_os_string();
+    with_git.push(".git");
+    let mut candidates = vec![plain.clone(), with_git.into()];
+    if let Some(stem) = plain.as_os_str().to_str().and_then(|path| path.strip_suffix(".git")) {
+        candidates.push(stem.into());
+    }
+    let git_dir = candidates.iter().find_map(|path| repository_at(path))?;
+    within(folder, &git_dir).then_some(git_dir)
+}
+
+fn within(folder: &Path, path: &Path) -> bool {
+    fs::canonicalize(path).is_ok_and(|real| real.starts_with(folder))
+}
+
+fn search(folder: &Path, prefix: &str, depth: usize, most: usize, found: &mut Vec<Listed>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        if found.len() >= most {
+            return;
+        }
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = entry.path();
+        if name.starts_with('.') || !path.is_dir() || entry.path().is_symlink() {
+            continue;
+        }
+        let name = format!("{prefix}{name}");
+        match repository_at(&path) {
+            Some(git_dir) => {
+                let stem = name.strip_suffix(".git").unwrap_or(&name);
+                found.push(Listed { name: format!("{stem}.git"), git_dir });
+            }
+            None if depth < SEARCH_DEPTH_MAX => {
+                search(&path, &format!("{name}/"), depth + 1, most, found);
+            }
+            None => {}
+        }
+    }
+}

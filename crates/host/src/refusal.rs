@@ -1,0 +1,45 @@
+//! Why a request is not let in, by what the front-end answers.
+
+/// A request was not let in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such repository, or none the caller may know of.
+    #[error("repository '{name}' not found")]
+    NotFound {
+        /// The name as the caller gave it.
+        name: String,
+    },
+    /// The caller may not do this, whoever it is.
+    #[error("{words}")]
+    Forbidden {
+        /// What, and what to do about it.
+        words: String,
+    },
+    /// As many requests as are allowed are running.
+    #[error("the server is busy with {requests_max} requests (requests_max); try again")]
+    Busy {
+        /// The setting.
+        requests_max: usize,
+    },
+    /// The repository is there but cannot be served.
+    #[error("repository '{name}' cannot be served: {reason}")]
+    Unavailable {
+        /// The name as the caller gave it.
+        name: String,
+        /// Why, for the log; the inside of the server is not for the caller.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// What the caller is told.
+    pub fn words_for_peer(&self) -> String {
+        match self {
+            Refusal::Unavailable { name, .. } => {
+                format!("repository '{name}' cannot be served; the server's log says why")
+            }
+            other => other.to_string(),
+        }
+    }
+}

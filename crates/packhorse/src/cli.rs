@@ -1,0 +1,106 @@
+//! What can be said on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+
+/// A small, fast Git server.
+#[derive(Debug, Parser)]
+#[command(name = "packhorse", version, arg_required_else_help = true)]
+#[command(after_help = "Start with:\n  packhorse serve ~/repos      serve a folder of repositories\n  \
+                        packhorse serve .            serve the repository you stand in")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a folder of repositories, or one repository, over HTTP.
+    Serve(ServeOptions),
+    /// Answer one fetch on standard input and output, like git-upload-pack.
+    #[command(name = "upload-pack")]
+    UploadPack(UploadPackOptions),
+    /// Answer one push on standard input and output, like git-receive-pack.
+    #[command(name = "receive-pack")]
+    ReceivePack(ReceivePackOptions),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `packhorse serve`.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    /// A folder of repositories (folders inside it too), or one repository, bare or not.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes any free one [default: 127.0.0.1:8417].
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Make a repository when somebody pushes to a name that does not exist.
+    #[arg(long)]
+    pub create_on_push: bool,
+    /// Refuse all pushes.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Take pushes from anybody who reaches the server, also from other machines.
+    #[arg(long)]
+    pub allow_anonymous_push: bool,
+    /// Read options from a TOML file; those of the command line win.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+/// Options of `packhorse upload-pack`, which are git's.
+#[derive(Debug, Parser)]
+#[command(name = "git-upload-pack", version)]
+pub struct UploadPackOptions {
+    /// Take DIR as it is: try no other name for the git directory.
+    #[arg(long, overrides_with = "no_strict")]
+    pub strict: bool,
+    /// Try DIR/.git, DIR.git and DIR.git/.git too. This is the default.
+    #[arg(long = "no-strict", overrides_with = "strict")]
+    pub no_strict: bool,
+    /// End the session when the client is silent for so many seconds; 0 waits for ever.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub timeout: u32,
+    /// Answer one request of an HTTP client, without an advertisement.
+    #[arg(long)]
+    pub stateless_rpc: bool,
+    /// Write the advertisement and stop.
+    #[arg(long, visible_alias = "advertise-refs", action = ArgAction::SetTrue)]
+    pub http_backend_info_refs: bool,
+    /// The repository.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+/// Options of `packhorse receive-pack`, which are git's.
+#[derive(Debug, Parser)]
+#[command(name = "git-receive-pack", version)]
+pub struct ReceivePackOptions {
+    /// Answer one request of an HTTP client, without an advertisement.
+    #[arg(long)]
+    pub stateless_rpc: bool,
+    /// Write the advertisement and stop.
+    #[arg(long, visible_alias = "advertise-refs", action = ArgAction::SetTrue)]
+    pub http_backend_info_refs: bool,
+    /// Take objects without looking whether anything is missing.
+    #[arg(long)]
+    pub skip_connectivity_check: bool,
+    /// Be quiet; the client decides that, so this is accepted and ignored.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Refuse packs that lean on objects they do not carry.
+    #[arg(long, hide = true)]
+    pub reject_thin_pack_for_testing: bool,
+    /// The repository.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}

@@ -1,0 +1,76 @@
+//! The server's configuration file: TOML, every key optional, unknown keys refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// What a configuration file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileConfig {
+    /// The folder or repository to serve.
+    pub directory: Option<PathBuf>,
+    /// Address and port to listen on.
+    pub listen: Option<SocketAddr>,
+    /// Make repositories for pushes to new names.
+    #[serde(default)]
+    pub create_on_push: bool,
+    /// Refuse all pushes.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Take pushes from other machines without asking who pushes.
+    #[serde(default)]
+    pub allow_anonymous_push: bool,
+    /// Bounds of requests.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// The `[limits]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Requests that run at the same time.
+    pub requests_max: Option<usize>,
+    /// Connections that are open at the same time.
+    pub connections_max: Option<usize>,
+    /// Silence after which a client is let go, milliseconds.
+    pub idle_timeout_ms: Option<u64>,
+    /// How long running requests may take to end when the server stops, milliseconds.
+    pub drain_timeout_ms: Option<u64>,
+    /// Objects a client may ask for in one request.
+    pub wants_max: Option<usize>,
+    /// Objects a client may say it has in one request.
+    pub haves_max: Option<usize>,
+    /// Refs one push may change.
+    pub push_commands_max: Option<usize>,
+    /// Bytes of rebuilt objects a request keeps to rebuild others from.
+    pub delta_cache_bytes: Option<usize>,
+    /// Bytes the largest single object may have in memory.
+    pub object_bytes_max: Option<u64>,
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// A text for the user that names the file and the place in it.
+pub fn read(path: &Path) -> Result<FileConfig, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read '{}': {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = toml::from_str::<FileConfig>("liten = '127.0.0.1:1'").expect_err("a typo");
+        assert!(error.to_string().contains("liten"), "{error}");
+        let config: FileConfig =
+            toml::from_str("listen = '[::1]:80'\n[limits]\nrequests_max = 4").expect("valid");
+        assert_eq!(config.limits.requests_max, Some(4));
+    }
+}

@@ -1,0 +1,193 @@
+//! `packhorse serve`: from options to a running server, and what it says at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use front_http::{HttpSettings, Server};
+use host::{Catalogue, Host, PushAccess, Settings};
+use tokio::net::TcpListener;
+
+use crate::cli::ServeOptions;
+use crate::config::{self, FileConfig, LimitsConfig};
+
+/// Where a server listens unless told otherwise.
+const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
+/// Repositories listed one by one at start; more are counted.
+const LISTED_MAX: usize = 20;
+/// Repositories counted at start.
+const COUNTED_MAX: usize = 10_000;
+
+/// What a server is started with, after options and file were put together.
+struct Plan {
+    directory: PathBuf,
+    listen: SocketAddr,
+    allow_anonymous_push: bool,
+    settings: Settings,
+    http: HttpSettings,
+}
+
+/// Runs the server until it is told to stop.
+#[allow(clippy::print_stderr)] // A server that cannot start says so where it was started.
+pub fn run(options: ServeOptions) -> ExitCode {
+    start_log();
+    match plan(options).and_then(serve) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("packhorse: some requests did not end in time and were cut off");
+            ExitCode::FAILURE
+        }
+        Err(words) => {
+            eprintln!("packhorse: {words}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PACKHORSE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn plan(options: ServeOptions) -> Result<Plan, String> {
+    let file = match &options.config {
+        Some(path) => config::read(path)?,
+        None => FileConfig::default(),
+    };
+    let default_listen = || LISTEN_DEFAULT.parse().expect("a valid address");
+    let listen = options.listen.or(file.listen).unwrap_or_else(default_listen);
+    let read_only = options.read_only || file.read_only;
+    let allow_anonymous_push = options.allow_anonymous_push || file.allow_anonymous_push;
+    let push_access = match (read_only, listen.ip().is_loopback() || allow_anonymous_push) {
+        (true, _) => PushAccess::ReadOnly,
+        (false, true) => PushAccess::Anybody,
+        (false, false) => PushAccess::NotAnonymously,
+    };
+    let mut settings = Settings {
+        push_access,
+        create_on_push: options.create_on_push || file.create_on_push,
+        ..Settings::default()
+    };
+    let mut http = HttpSettings::default();
+    set_limits(&file.limits, &mut settings, &mut http);
+    let directory = options.directory.or(file.directory).unwrap_or_else(|| ".".into());
+    Ok(Plan { directory, listen, allow_anonymous_push, settings, http })
+}
+
+fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSettings) {
+    fn set<T: Copy>(from: Option<T>, to: &mut T) {
+        if let Some(value) = from {
+            *to = value;
+        }
+    }
+    set(limits.requests_max, &mut settings.requests_max);
+    set(limits.connections_max, &mut http.connections_max);
+    set(limits.idle_timeout_ms.map(Duration::from_millis), &mut http.idle_timeout);
+    set(limits.drain_timeout_ms.map(Duration::from_millis), &mut http.drain_timeout);
+    set(limits.wants_max, &mut settings.limits.wants_max);
+    set(limits.haves_max, &mut settings.limits.haves_max);
+    set(limits.push_commands_max, &mut settings.limits.push_commands_max);
+    set(limits.delta_cache_bytes, &mut settings.engine.delta_cache_bytes);
+    set(limits.object_bytes_max, &mut settings.engine.object_bytes_max);
+}
+
+fn serve(plan: Plan) -> Result<bool, String> {
+    let catalogue = Catalogue::of_folder(&plan.directory, &plan.settings)
+        .map_err(|error| format!("cannot serve '{}': {error}", plan.directory.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(plan.settings.requests_max.max(1))
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let drained = runtime.block_on(async {
+        let listener = TcpListener::bind(plan.listen)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}", plan.listen))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        welcome(&plan, &catalogue, address);
+        let host = Arc::new(Host::new(catalogue, plan.settings.clone()));
+        Ok::<_, String>(Server::new(host, plan.http.clone()).run(listener, stop_signal()).await)
+    });
+    // Threads that still answer somebody are not waited for twice.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    drained
+}
+
+/// Ready at Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::warn!("stopping: running requests are finished first");
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        std::process::exit(130);
+    });
+}
+
+#[allow(clippy::print_stdout)] // What is served, and how, is this command's answer.
+fn welcome(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) {
+    use std::io::Write as _;
+    println!("{}", welcome_text(plan, catalogue, address));
+    let _ = std::io::stdout().flush();
+}
+
+fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> String {
+    let base = format!("http://{address}");
+    let (listed, more) = catalogue.list(COUNTED_MAX);
+    let mut text = String::new();
+    if listed.len() <= LISTED_MAX {
+        for repository in &listed {
+            text.push_str(&format!("{base}/{}\n", encode(&repository.name)));
+        }
+    } else {
+        let more = if more { "more than " } else { "" };
+        let example = encode(&listed[0].name);
+        text.push_str(&format!("{more}{} repositories, such as {base}/{example}\n", listed.len()));
+    }
+    if listed.is_empty() {
+        text.push_str(&format!("no repository in '{}' yet\n", plan.directory.display()));
+    }
+    text.push_str(&format!("\nlistening on {base}/ (--listen ADDR changes that)\n"));
+    text.push_str(match plan.settings.push_access {
+        PushAccess::ReadOnly => "pushes: off (--read-only)\n",
+        PushAccess::NotAnonymously => {
+            "pushes: off, because other machines can reach this address and nobody is asked who \
+             they are; --allow-anonymous-push takes them from anybody\n"
+        }
+        PushAccess::Anybody if plan.allow_anonymous_push && !plan.listen.ip().is_loopback() => {
+            "pushes: from anybody who reaches this address (--allow-anonymous-push)\n"
+        }
+        PushAccess::Anybody => "pushes: from this machine (--read-only turns them off)\n",
+    });
+    text.push_str(match plan.settings.create_on_push {
+        true => "pushing to a new name makes a repository (--create-on-push)",
+        false => "pushing to a new name is refused (--create-on-push makes a repository)",
+    });
+    text
+}
+
+/// Percent-encodes what a URL's path cannot carry.
+fn encode(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'+' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
