@@ -86,10 +86,10 @@ impl Entry {
                     entry.events.retain(|known| known != value);
                     entry.events.push(value.to_owned());
                 }
-                "enabled" => match gitconfig::parse_bool(Some(value)) {
-                    Some(enabled) => entry.disabled = !enabled,
-                    None => {}
-                },
+                "enabled" => {
+                    let enabled = gitconfig::parse_bool(Some(value));
+                    entry.disabled = enabled.map_or(entry.disabled, |enabled| !enabled);
+                }
                 _ => {}
             }
         }

@@ -87,7 +87,7 @@ fn line(stage: Stage, done: u64, total: Option<u64>, end: &str) -> String {
     let title = stage.title();
     match total {
         Some(total) => {
-            let percent = if total == 0 { 100 } else { done.saturating_mul(100) / total };
+            let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
             format!("{title}: {percent:3}% ({done}/{total}){end}")
         }
         None => format!("{title}: {done}{end}"),

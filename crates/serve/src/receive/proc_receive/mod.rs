@@ -150,7 +150,7 @@ mod tests {
         assert!(!covers(&["refs/for"], "refs/forge", 0, 1));
         assert!(covers(&["ad:refs/heads"], "refs/heads/x", 1, 0));
         assert!(!covers(&["ad:refs/heads"], "refs/heads/x", 1, 2));
-        assert!(covers(&["!:refs/heads"], "refs/tags/x", 0, 0) == false);
+        assert!(!covers(&["!:refs/heads"], "refs/tags/x", 0, 0));
         assert!(covers(&["adm!:refs/heads"], "refs/tags/x", 0, 1));
     }
 }
