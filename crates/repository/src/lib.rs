@@ -22,7 +22,7 @@ mod walk;
 pub use error::Error;
 pub use filter::{Filter, SparsePatterns};
 pub use objects::{Commit, Object, Objects, Slot};
-pub use plan::{PackPlan, PackRequest, plan};
+pub use plan::{PackPlan, PackRequest, Reuse, plan};
 pub use progress::{Progress, Silent, Stage};
 pub use repository::{Repository, Settings};
 pub use stream::PackStream;

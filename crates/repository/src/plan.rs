@@ -27,6 +27,8 @@ pub struct PackRequest {
     pub shallow: Vec<ObjectId>,
     /// Where its history ends now.
     pub old_shallow: Vec<ObjectId>,
+    /// Those of them whose parents it is given: it has the commits themselves.
+    pub unshallowed: Vec<ObjectId>,
     /// What it wants left out.
     pub filter: Option<Filter>,
     /// Deltas may have bases it has.
@@ -47,6 +49,20 @@ pub struct PackPlan {
     pub(crate) packs: Vec<Arc<PackHandle>>,
     pub(crate) pieces: Vec<Piece>,
     count: u32,
+    reuse: Reuse,
+}
+
+/// How much of a plan is copied from stored packs, in objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reuse {
+    /// Copied in all.
+    pub objects: u32,
+    /// Of these, deltas among those that were picked one by one.
+    pub deltas: u32,
+    /// Of these, sent with the whole pack they lie in: nobody counted the deltas there.
+    pub in_whole_packs: u32,
+    /// How many packs are sent whole.
+    pub whole_packs: u32,
 }
 
 /// A part of the pack to be written.
@@ -101,18 +117,24 @@ pub fn plan(
         pack_pieces_from: 0,
         objects: objects.clone(),
         ofs_delta: request.ofs_delta,
+        reuse: Reuse::default(),
     };
     planner.packed()?;
     planner.pieces.extend(planner.reached.send.iter_loose().map(Piece::Loose));
     progress.finish(Stage::Counting, u64::from(count))?;
-    let Planner { packs, pieces, .. } = planner;
-    Ok(PackPlan { objects: objects.clone(), packs, pieces, count })
+    let Planner { packs, pieces, reuse, .. } = planner;
+    Ok(PackPlan { objects: objects.clone(), packs, pieces, count, reuse })
 }
 
 impl PackPlan {
     /// How many objects the pack will hold.
     pub fn object_count(&self) -> u32 {
         self.count
+    }
+
+    /// How many of them are copied as they are stored.
+    pub fn reuse(&self) -> Reuse {
+        self.reuse
     }
 
     /// The pack, piece by piece.
@@ -130,6 +152,7 @@ struct Planner {
     pieces: Vec<Piece>,
     /// Where the present pack's pieces begin.
     pack_pieces_from: usize,
+    reuse: Reuse,
 }
 
 impl Planner {
@@ -149,6 +172,9 @@ impl Planner {
                     let pack_number = self.packs.len() as u32 - 1;
                     let end = pack.entries_end();
                     self.pieces.push(Piece::Range { pack: pack_number, start: 12, end });
+                    self.reuse.objects += placed.count;
+                    self.reuse.in_whole_packs += placed.count;
+                    self.reuse.whole_packs += 1;
                     continue;
                 }
                 self.pack_entries(placed, pack)?;
@@ -182,6 +208,10 @@ impl Planner {
             EntryKind::RefDelta { .. } => Piece::Whole { pack: number, start },
             EntryKind::OfsDelta { .. } => self.distance_delta(pack, number, start, end, &header)?,
         };
+        if !matches!(piece, Piece::Whole { .. }) {
+            self.reuse.objects += 1;
+            self.reuse.deltas += u32::from(!matches!(header.kind, EntryKind::Base(_)));
+        }
         if let (Piece::Range { start, end, .. }, Some(Piece::Range { pack, end: open_end, .. })) =
             (piece, self.pieces.last_mut())
             && *pack == number

@@ -55,20 +55,21 @@ pub fn deepen(
     let own: FxHashSet<ObjectId> = own.iter().copied().collect();
     let wants = commits_of(objects, wants)?;
     let reach = match how {
-        Deepen::Depth(INFINITE_DEPTH) if own.is_empty() => {
+        Deepen::Depth(INFINITE_DEPTH) | Deepen::Relative(INFINITE_DEPTH) if own.is_empty() => {
             return update(objects, client, Reach::everything(client));
         }
         Deepen::Depth(depth) => by_depth(objects, &wants, *depth, &own)?,
-        Deepen::Relative(depth) => {
-            let starts = reachable_of(objects, &wants, client)?;
-            by_depth(objects, &starts, depth.saturating_add(1), &own)?
-        }
+        Deepen::Relative(more) => match depth_now(objects, &wants, client)? {
+            Some(depth) => by_depth(objects, &wants, depth.saturating_add(*more), &own)?,
+            None => Reach::default(),
+        },
         Deepen::Limited { since, not } => by_limits(objects, &wants, *since, not, &own)?,
     };
     update(objects, client, reach)
 }
 
 /// A cut history: where it ends, and which commits it passes through.
+#[derive(Default)]
 struct Reach {
     ends: Vec<ObjectId>,
     passes: FxHashSet<ObjectId>,
@@ -136,21 +137,24 @@ fn by_depth(
     Ok(reach)
 }
 
-/// Those of the client's ends that the wants reach.
-fn reachable_of(
-    objects: &Objects,
-    wants: &[ObjectId],
-    client: &[ObjectId],
-) -> Result<Vec<ObjectId>> {
-    let mut held = Vec::new();
-    for id in client {
-        if objects.contains(id)? {
-            held.push(*id);
+/// How far from the wants the nearest of the client's ends lies; a want is at depth 1.
+fn depth_now(objects: &Objects, wants: &[ObjectId], client: &[ObjectId]) -> Result<Option<u32>> {
+    let ends: FxHashSet<ObjectId> = client.iter().copied().collect();
+    let mut seen: FxHashSet<ObjectId> = wants.iter().copied().collect();
+    let mut level = wants.to_vec();
+    let mut depth = 1;
+    while !level.is_empty() && !ends.is_empty() {
+        if level.iter().any(|id| ends.contains(id)) {
+            return Ok(Some(depth));
         }
+        let mut next = Vec::new();
+        for id in level {
+            next.extend(objects.commit(&id)?.parents.into_iter().filter(|p| seen.insert(*p)));
+        }
+        level = next;
+        depth += 1;
     }
-    let lost: FxHashSet<_> =
-        crate::history::unreachable(objects, &held, wants)?.into_iter().collect();
-    Ok(held.into_iter().filter(|id| !lost.contains(id)).collect())
+    Ok(None)
 }
 
 fn by_limits(

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Unit {
     pub index: UnitIndex,
     bitmap: OnceLock<Option<BitmapIndex>>,
+    /// Positions by pack and offset, for a multi-pack-index that does not store that order.
+    computed_order: OnceLock<Vec<u32>>,
 }
 
 pub(crate) enum UnitIndex {
@@ -25,7 +27,7 @@ pub(crate) enum UnitIndex {
 
 impl Unit {
     pub fn new(index: UnitIndex) -> Self {
-        Unit { index, bitmap: OnceLock::new() }
+        Unit { index, bitmap: OnceLock::new(), computed_order: OnceLock::new() }
     }
 
     /// How many objects, and so positions, the unit has.
@@ -130,13 +132,36 @@ impl Unit {
         Ok(Some(bitmap))
     }
 
-    /// The unit position of the `bit`-th object in the order bitmaps count in.
+    /// The unit position of the `bit`-th object in the order bitmaps count in: that of the
+    /// packs, and within a pack that of the offsets.
     pub fn position_of_bit(&self, bit: u32) -> Result<u32> {
         match &self.index {
             UnitIndex::Single(pack) => pack.own_position(bit),
-            UnitIndex::Multi { midx, .. } => {
+            UnitIndex::Multi { midx, .. } if midx.has_bit_order() => {
                 midx.position_of_bit(bit).map_err(Error::format("multi-pack-index"))
             }
+            UnitIndex::Multi { midx, .. } => {
+                let order = self.computed_order(midx)?;
+                order.get(bit as usize).copied().ok_or_else(|| Error::Format {
+                    what: "multi-pack-index".into(),
+                    source: pack::Error::Corrupt { what: "a place past the last object" },
+                })
+            }
         }
+    }
+
+    /// Git stores the order only beside a bitmap.
+    fn computed_order(&self, midx: &MultiPackIndex) -> Result<&[u32]> {
+        if let Some(order) = self.computed_order.get() {
+            return Ok(order);
+        }
+        let mut placed = Vec::with_capacity(midx.count() as usize);
+        for position in 0..midx.count() {
+            let place = midx.location_at(position).map_err(Error::format("multi-pack-index"))?;
+            placed.push((place.pack, place.offset, position));
+        }
+        placed.sort_unstable();
+        let order = placed.into_iter().map(|(_, _, position)| position).collect();
+        Ok(self.computed_order.get_or_init(|| order))
     }
 }

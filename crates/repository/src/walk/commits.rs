@@ -34,12 +34,16 @@ impl Walk<'_> {
     pub(super) fn by_walking(&mut self, request: &PackRequest) -> Result<()> {
         let haves = self.tips(&request.haves, Side::Known)?;
         let wants = self.tips(&request.wants, Side::Wanted)?;
-        let new_commits = if haves.is_empty() {
-            self.all_commits(wants)?
-        } else {
-            self.paint(wants, haves)?
-        };
-        self.edge_trees(&new_commits, request)?;
+        let mut edges = request.unshallowed.clone();
+        if !self.cut.is_empty() {
+            // Where history is cut, a new commit's parents do not lead to what the client has.
+            edges.extend(haves.iter().map(|(id, _)| *id));
+        }
+        let new_commits =
+            if haves.is_empty() { self.all_commits(wants)? } else { self.paint(wants, haves)? };
+        if !request.haves.is_empty() || !edges.is_empty() {
+            self.edge_trees(&new_commits, edges)?;
+        }
         self.commit_trees(&new_commits)
     }
 
@@ -145,13 +149,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Marks as known the trees the client has next to the new commits: those of their
-    /// known parents, and those of commits at which the client's history ended so far.
-    fn edge_trees(&mut self, new_commits: &Marks, request: &PackRequest) -> Result<()> {
-        if request.haves.is_empty() && request.old_shallow.is_empty() {
-            return Ok(());
-        }
-        let mut edges: Vec<ObjectId> = Vec::new();
+    /// Marks as known the trees of the new commits' known parents, and those of `edges`,
+    /// further commits the client has.
+    fn edge_trees(&mut self, new_commits: &Marks, mut edges: Vec<ObjectId>) -> Result<()> {
         let mut seen = Marks::new(self.objects.packed_count());
         for slot in new_commits.iter() {
             let id = self.objects.id(slot)?;
@@ -162,7 +162,6 @@ impl Walk<'_> {
                 }
             }
         }
-        edges.extend(&request.old_shallow);
         for id in edges {
             let Some(slot) = self.slot(&id)? else { continue };
             let tree = self.commit(&id, slot)?.tree;

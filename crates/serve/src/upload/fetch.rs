@@ -11,7 +11,7 @@ use wire::{Band, FetchRequest, PacketReader, PacketWriter, Sideband, Sink};
 
 use super::UploadPack;
 use super::negotiate::{Common, Ended, Rounds, acknowledge};
-use super::progress::ClientProgress;
+use super::progress::{self, ClientProgress};
 use super::refs::{Refs, peeled_id};
 use super::settings::UploadSettings;
 use super::wants;
@@ -123,13 +123,15 @@ impl Fetch<'_> {
         }
         let mut not = Vec::new();
         for name in &request.deepen_not {
-            match self.refs.resolve_short(name)?.as_slice() {
-                [id] => not.push(*id),
-                _ => {
-                    let words = format!("git upload-pack: ambiguous deepen-not: {name}");
-                    return Err(Error::Refused(words));
+            let fault = match self.refs.resolve_short(name)?.as_slice() {
+                [id] => {
+                    not.push(*id);
+                    continue;
                 }
-            }
+                [] => "deepen-not is not a ref",
+                _ => "ambiguous deepen-not",
+            };
+            return Err(Error::Refused(format!("git upload-pack: {fault}: deepen-not {name}")));
         }
         Ok(Some(Deepen::Limited { since: request.deepen_since, not }))
     }
@@ -182,16 +184,14 @@ impl Fetch<'_> {
         let mut progress =
             ClientProgress::new(band, quiet, self.settings.keep_alive, self.session.now);
         let plan = plan(self.objects, &pack_request, &mut progress)?;
-        let count = plan.object_count();
+        let total = progress::total(plan.object_count(), plan.reuse());
         let mut stream = plan.into_stream();
         while let Some(chunk) = stream.next()? {
             band.data(chunk)?;
             band.flush()?;
         }
         if !quiet {
-            band.progress(
-                format!("Total {count} (delta 0), reused {count} (delta 0)\n").as_bytes(),
-            )?;
+            band.progress(total.as_bytes())?;
         }
         Ok(())
     }
@@ -204,9 +204,11 @@ impl Fetch<'_> {
     ) -> Result<PackRequest, Error> {
         let mut wants = request.wants.clone();
         let mut shallow = boundary.before.clone();
+        let mut unshallowed = Vec::new();
         if let Some(update) = &boundary.update {
             wants.extend(&update.more_wants);
             shallow.clone_from(&update.boundary);
+            unshallowed.clone_from(&update.unshallow);
         }
         let filter = request.filter.as_ref().map(|filter| self.filter(filter)).transpose()?;
         Ok(PackRequest {
@@ -214,13 +216,32 @@ impl Fetch<'_> {
             haves: common.to_vec(),
             shallow,
             old_shallow: boundary.before.clone(),
+            unshallowed,
+            thin: request.thin_pack && self.holds_whole_known_objects(request)?,
             filter,
-            thin: request.thin_pack,
             ofs_delta: request.ofs_delta,
             include_tag: self.tags_to_include(request)?,
             missing_allowed: self.settings.partial,
             own_history_cut: self.objects.is_shallow(),
         })
+    }
+
+    /// Whether the client has every object that counts as known to it, so that deltas may
+    /// build on them. A partial clone lacks what its filter leaves out: with `blob:none`
+    /// that is every blob, and none is sent unless asked for by its id; other filters
+    /// leave out objects of a kind that is sent too.
+    fn holds_whole_known_objects(&self, request: &FetchRequest) -> Result<bool, Error> {
+        match &request.filter {
+            None => return Ok(true),
+            Some(wire::Filter::BlobNone) => {}
+            Some(_) => return Ok(false),
+        }
+        for want in &request.wants {
+            if let Some((Kind::Blob | Kind::Tree, _)) = self.objects.header(want)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Annotated tags the client would like with what they name.
@@ -257,10 +278,12 @@ impl Fetch<'_> {
     fn sparse_patterns(&self, name: &BString) -> Result<SparsePatterns, Error> {
         let no_access = || Error::Refused(format!("unable to access sparse blob in '{name}'"));
         let id = self.object_by_name(name)?.ok_or_else(no_access)?;
-        match self.objects.read(&id)? {
-            Some(object) if object.kind == Kind::Blob => Ok(SparsePatterns::parse(&object.data)),
-            _ => Err(no_access()),
+        let object = self.objects.read(&id)?.ok_or_else(no_access)?;
+        if object.kind != Kind::Blob {
+            let words = format!("unable to parse sparse filter data in {id}");
+            return Err(Error::Refused(words));
         }
+        Ok(SparsePatterns::parse(&object.data))
     }
 
     /// An object by its id, a ref's name, or `<commit>:<path>`.

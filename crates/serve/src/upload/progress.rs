@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use repository::{Progress, Stage};
+use repository::{Progress, Reuse, Stage};
 use wire::Sideband;
 
 /// The least time between two reports of one phase.
@@ -63,6 +63,16 @@ impl Progress for ClientProgress<'_, '_> {
     }
 }
 
+/// The last line of a fetch's progress, true to the entries that were sent. As in git, the
+/// deltas of packs that were sent whole are not counted.
+pub(super) fn total(objects: u32, reuse: Reuse) -> String {
+    let Reuse { objects: reused, deltas, in_whole_packs, whole_packs } = reuse;
+    format!(
+        "Total {objects} (delta {deltas}), reused {reused} (delta {deltas}), \
+         pack-reused {in_whole_packs} (from {whole_packs})\n"
+    )
+}
+
 fn words(stage: Stage, done: u64, total: Option<u64>) -> String {
     let title = stage.title();
     match total {
@@ -83,5 +93,10 @@ mod tests {
         assert_eq!(words(Stage::Enumerating, 12, None), "Enumerating objects: 12");
         assert_eq!(words(Stage::Counting, 3, Some(12)), "Counting objects:  25% (3/12)");
         assert_eq!(words(Stage::Counting, 0, Some(0)), "Counting objects: 100% (0/0)");
+        let reuse = Reuse { objects: 8, deltas: 2, in_whole_packs: 5, whole_packs: 1 };
+        assert_eq!(
+            total(9, reuse),
+            "Total 9 (delta 2), reused 8 (delta 2), pack-reused 5 (from 1)\n"
+        );
     }
 }

@@ -62,10 +62,9 @@ impl UploadSettings {
         let mut offer = UploadPackOffer::new(hash, server.agent.clone());
         offer.allow_tip_sha1_in_want = wantable.hidden_tips();
         offer.allow_reachable_sha1_in_want = wantable.reachable();
-        offer.filter = match flag("uploadpack.allowFilter")? {
-            true => Some(filter_rules(config)?),
-            false => None,
-        };
+        // Read in any case, so that a mistake in them is not found out later.
+        let rules = filter_rules(config)?;
+        offer.filter = flag("uploadpack.allowFilter")?.then_some(rules);
         offer.ref_in_want = flag("uploadpack.allowRefInWant")?;
         offer.sideband_all = flag("uploadpack.allowSidebandAll")? || server.sideband_all;
         offer.object_info = flag("transfer.advertiseObjectInfo")?;
@@ -123,7 +122,11 @@ fn filter_rules(config: &Config) -> Result<FilterRules, Error> {
             rules.named.push((name.clone(), allowed));
         }
     }
-    if let Some(depth) = config.int("uploadpackfilter.tree.maxDepth")? {
+    const TREE_DEPTH: &str = "uploadpackfilter.tree.maxdepth";
+    if config.entries().any(|entry| entry.name() == TREE_DEPTH && entry.value().is_none()) {
+        return Err(Error::Refused(format!("unable to parse '{TREE_DEPTH}': missing value")));
+    }
+    if let Some(depth) = config.int(TREE_DEPTH)? {
         // Naming a depth allows the filter, as in git.
         if !rules.named.iter().any(|(name, _)| name == "tree") {
             rules.named.push(("tree".into(), true));
