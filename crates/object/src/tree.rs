@@ -92,7 +92,7 @@ impl<'a> TreeIter<'a> {
 
     /// The bytes behind the last entry.
     #[inline]
-    pub(crate) fn remaining(&self) -> &'a [u8] {
+    pub fn remaining(&self) -> &'a [u8] {
         self.rest
     }
 

@@ -18,9 +18,10 @@ pub(crate) struct Cached {
 /// Where an entry lies: (pack serial number, offset).
 pub(crate) type Place = (u32, u64);
 
-pub(crate) struct DeltaCache {
-    young: FxHashMap<Place, Cached>,
-    old: FxHashMap<Place, Cached>,
+/// Rebuilt objects by place, or what was learnt of them.
+pub(crate) struct DeltaCache<V = Cached> {
+    young: FxHashMap<Place, (V, usize)>,
+    old: FxHashMap<Place, (V, usize)>,
     young_bytes: usize,
     half_budget_bytes: usize,
 }
@@ -28,7 +29,7 @@ pub(crate) struct DeltaCache {
 /// What an entry costs beside its content.
 const ENTRY_BYTES: usize = 96;
 
-impl DeltaCache {
+impl<V: Clone> DeltaCache<V> {
     pub fn new(budget_bytes: usize) -> Self {
         DeltaCache {
             young: FxHashMap::default(),
@@ -38,26 +39,27 @@ impl DeltaCache {
         }
     }
 
-    pub fn get(&mut self, place: Place) -> Option<Cached> {
-        if let Some(hit) = self.young.get(&place) {
+    pub fn get(&mut self, place: Place) -> Option<V> {
+        if let Some((hit, _)) = self.young.get(&place) {
             return Some(hit.clone());
         }
-        let hit = self.old.remove(&place)?;
-        self.insert(place, hit.clone());
+        let (hit, bytes) = self.old.remove(&place)?;
+        self.insert(place, hit.clone(), bytes);
         Some(hit)
     }
 
-    pub fn insert(&mut self, place: Place, object: Cached) {
-        let bytes = object.data.len() + ENTRY_BYTES;
-        if bytes > self.half_budget_bytes / 2 {
+    /// Keeps something that holds so many bytes; too big a thing is not kept.
+    pub fn insert(&mut self, place: Place, value: V, bytes: usize) {
+        let cost = bytes + ENTRY_BYTES;
+        if cost > self.half_budget_bytes / 2 {
             return;
         }
-        if self.young_bytes + bytes > self.half_budget_bytes {
+        if self.young_bytes + cost > self.half_budget_bytes {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
         }
-        self.young_bytes += bytes;
-        self.young.insert(place, object);
+        self.young_bytes += cost;
+        self.young.insert(place, (value, bytes));
     }
 }
 
@@ -69,9 +71,9 @@ mod tests {
     fn keeps_what_is_used_and_stays_within_its_budget() {
         let mut cache = DeltaCache::new(8000);
         let object = || Cached { kind: Kind::Blob, data: Arc::new(vec![0; 400]) };
-        cache.insert((0, 0), object());
+        cache.insert((0, 0), object(), 400);
         for offset in 1..100 {
-            cache.insert((0, offset), object());
+            cache.insert((0, offset), object(), 400);
             assert!(cache.get((0, 0)).is_some(), "used at every step");
         }
         assert!(cache.young.len() + cache.old.len() <= 8000 / 496 + 1);

@@ -21,12 +21,12 @@ use storage::BlobStore;
 use crate::error::{Error, Result};
 use crate::repository::Settings;
 
-pub(crate) use delta_cache::Cached;
+pub(crate) use delta_cache::{Cached, DeltaCache};
 pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
 use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;
-pub(crate) use read::{Reader, entry_header, object_header};
+pub(crate) use read::{Reader, entry_header, inflate, object_header};
 pub(crate) use unit::Unit;
 
 /// An object of one view: packed objects count from 0, loose ones from [`Slot::LOOSE`].
@@ -72,6 +72,16 @@ pub(crate) struct Placed {
     pub first_slot: u32,
     pub count: u32,
     pub unit: Arc<Unit>,
+}
+
+impl Placed {
+    /// The slot of the object that begins at `offset` of one of the unit's packs; `None` when
+    /// the unit reads that object from elsewhere.
+    pub fn slot_at(&self, pack: &PackHandle, offset: u64) -> Result<Option<Slot>> {
+        let own = pack.own_position(pack.order_position(offset)?)?;
+        let position = self.unit.position_of_own(pack, own, offset)?;
+        Ok(position.map(|position| Slot(self.first_slot + position)))
+    }
 }
 
 /// A view of a repository's objects. Cheap to clone; clones share the view.
@@ -298,6 +308,17 @@ impl Objects {
         let placed = unit_of(&units, slot);
         let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
         reader.read(self, pack, offset)
+    }
+
+    /// The unit a packed object belongs to, and the pack and offset it is read from.
+    pub(crate) fn place(&self, slot: Slot) -> Result<Option<(Placed, Arc<PackHandle>, u64)>> {
+        if slot.is_loose() {
+            return Ok(None);
+        }
+        let units = self.units();
+        let placed = unit_of(&units, slot);
+        let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
+        Ok(Some((placed.clone(), pack.clone(), offset)))
     }
 
     /// The base of a delta that lies outside the delta's pack.

@@ -45,7 +45,7 @@ impl Reader {
                 let mut data = Vec::new();
                 inflate(&pack, offset, &header, &mut data)?;
                 let object = Cached { kind, data: Arc::new(data) };
-                self.cache.insert((pack.serial, offset), object.clone());
+                self.keep(&pack, offset, &object);
                 break object;
             }
             if chain.len() == CHAIN_LENGTH_MAX {
@@ -63,9 +63,14 @@ impl Reader {
             pack::delta::apply(&base.data, &self.delta, &mut data, self.object_bytes_max)
                 .map_err(pack.named())?;
             base = Cached { kind: base.kind, data: Arc::new(data) };
-            self.cache.insert((pack.serial, offset), base.clone());
+            self.keep(&pack, offset, &base);
         }
         Ok(base)
+    }
+
+    /// Keeps a rebuilt object to rebuild others from.
+    pub fn keep(&mut self, pack: &PackHandle, offset: u64, object: &Cached) {
+        self.cache.insert((pack.serial, offset), object.clone(), object.data.len());
     }
 
     fn check_size(&self, pack: &PackHandle, offset: u64, size: u64) -> Result<()> {

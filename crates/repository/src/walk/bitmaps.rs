@@ -1,9 +1,10 @@
 //! Reachability by bitmap: histories joined as sets of bits (git's `.bitmap`, after
 //! JGit's; gitformat-pack(5), bitmap-format).
 
-use object::{Kind, ObjectId, TreeIter};
+use object::{Kind, ObjectId};
 use pack::{BitSet, BitmapIndex};
 
+use super::trees::first_entry;
 use super::{Marks, Side, Walk};
 use crate::error::{Error, Result};
 use crate::filter::TypeSieve;
@@ -134,9 +135,9 @@ impl Walk<'_> {
             stack.push(slot);
         }
         while let Some(slot) = stack.pop() {
-            let tree = self.read(slot, Kind::Tree)?;
-            for entry in TreeIter::new(&tree.data, hash) {
-                let entry = entry.map_err(|error| self.bad_tree(slot, error.to_string()))?;
+            let scan = self.scan(slot)?;
+            for entry in scan.fresh() {
+                let entry = first_entry(entry, hash).map_err(|e| self.bad_tree(slot, e))?;
                 if entry.mode.is_submodule() {
                     continue;
                 }

@@ -20,6 +20,14 @@ struct Pending {
     time: i64,
     slot: Slot,
     id: ObjectId,
+    tree: ObjectId,
+    parents: Vec<ObjectId>,
+}
+
+impl Pending {
+    fn new(id: ObjectId, slot: Slot, commit: Commit) -> Self {
+        Pending { time: commit.time, slot, id, tree: commit.tree, parents: commit.parents }
+    }
 }
 
 struct Painting {
@@ -39,44 +47,50 @@ impl Walk<'_> {
             // Where history is cut, a new commit's parents do not lead to what the client has.
             edges.extend(haves.iter().map(|(id, _)| *id));
         }
-        let new_commits =
-            if haves.is_empty() { self.all_commits(wants)? } else { self.paint(wants, haves)? };
-        if !request.haves.is_empty() || !edges.is_empty() {
-            self.edge_trees(&new_commits, edges)?;
+        if haves.is_empty() {
+            self.known_trees_of(edges)?;
+            return self.whole_history(wants);
         }
+        let new_commits = self.paint(wants, haves)?;
+        self.edge_trees(&new_commits, edges)?;
         self.commit_trees(&new_commits)
     }
 
-    /// Without haves: every commit the wants reach, in no particular order.
-    fn all_commits(&mut self, wants: Vec<(ObjectId, Slot)>) -> Result<Marks> {
-        let mut commits = Marks::new(self.objects.packed_count());
-        let mut stack = wants;
-        stack.retain(|(_, slot)| commits.insert(*slot));
-        while let Some((id, slot)) = stack.pop() {
+    /// Without haves: every commit the wants reach, newest first, each with its tree at once.
+    fn whole_history(&mut self, wants: Vec<(ObjectId, Slot)>) -> Result<()> {
+        let mut seen = Marks::new(self.objects.packed_count());
+        let mut queue = BinaryHeap::new();
+        let mut next = wants;
+        loop {
+            for (id, slot) in next.drain(..) {
+                if seen.insert(slot) {
+                    queue.push(Pending::new(id, slot, self.commit(&id, slot)?));
+                }
+            }
+            let Some(Pending { slot, id, tree, parents, .. }) = queue.pop() else { return Ok(()) };
             self.report(1)?;
-            for parent in self.parents(&id, slot, Side::Wanted)?.parents {
-                let Some(slot) = self.slot_of_reachable(&parent, object::Kind::Commit)? else {
-                    continue;
-                };
-                if commits.insert(slot) {
-                    stack.push((parent, slot));
+            self.new_commit(slot, &tree)?;
+            if self.cut.contains(&id) {
+                continue;
+            }
+            for parent in parents {
+                if let Some(slot) = self.slot_of_reachable(&parent, object::Kind::Commit)? {
+                    next.push((parent, slot));
                 }
             }
         }
-        Ok(commits)
     }
 
-    /// A commit with the parents that count for one side.
-    fn parents(&mut self, id: &ObjectId, slot: Slot, side: Side) -> Result<Commit> {
-        let mut commit = self.commit(id, slot)?;
+    /// The parents of a commit that count for one side.
+    fn parents_for(&self, commit: &mut Pending, side: Side) -> Vec<ObjectId> {
         let cut = match side {
             Side::Wanted => &self.cut,
             Side::Known => &self.old_cut,
         };
-        if !cut.is_empty() && cut.contains(id) {
-            commit.parents.clear();
+        match !cut.is_empty() && cut.contains(&commit.id) {
+            true => Vec::new(),
+            false => std::mem::take(&mut commit.parents),
         }
-        Ok(commit)
     }
 
     fn paint(
@@ -95,9 +109,9 @@ impl Walk<'_> {
             self.paint_wanted(id, slot, &mut wanted, &mut painting)?;
         }
         while painting.wanted_queued > 0 {
-            let Some(next) = painting.queue.pop() else { break };
+            let Some(mut next) = painting.queue.pop() else { break };
             if self.known.contains(next.slot) {
-                for parent in self.parents(&next.id, next.slot, Side::Known)?.parents {
+                for parent in self.parents_for(&mut next, Side::Known) {
                     // The client may be a partial or shallow clone of something else.
                     if let Some(slot) = self.slot(&parent)? {
                         self.paint_known(parent, slot, &wanted, &mut painting)?;
@@ -106,7 +120,7 @@ impl Walk<'_> {
             } else if painting.done.insert(next.slot) {
                 painting.wanted_queued -= 1;
                 self.report(1)?;
-                for parent in self.parents(&next.id, next.slot, Side::Wanted)?.parents {
+                for parent in self.parents_for(&mut next, Side::Wanted) {
                     if let Some(slot) = self.slot_of_reachable(&parent, object::Kind::Commit)? {
                         self.paint_wanted(parent, slot, &mut wanted, &mut painting)?;
                     }
@@ -128,8 +142,7 @@ impl Walk<'_> {
             if wanted.contains(slot) && !painting.done.contains(slot) {
                 painting.wanted_queued -= 1;
             }
-            let time = self.commit(&id, slot)?.time;
-            painting.queue.push(Pending { time, slot, id });
+            painting.queue.push(Pending::new(id, slot, self.commit(&id, slot)?));
         }
         Ok(())
     }
@@ -143,8 +156,7 @@ impl Walk<'_> {
     ) -> Result<()> {
         if wanted.insert(slot) && !self.known.contains(slot) {
             painting.wanted_queued += 1;
-            let time = self.commit(&id, slot)?.time;
-            painting.queue.push(Pending { time, slot, id });
+            painting.queue.push(Pending::new(id, slot, self.commit(&id, slot)?));
         }
         Ok(())
     }
@@ -155,14 +167,20 @@ impl Walk<'_> {
         let mut seen = Marks::new(self.objects.packed_count());
         for slot in new_commits.iter() {
             let id = self.objects.id(slot)?;
-            for parent in self.parents(&id, slot, Side::Wanted)?.parents {
+            let mut commit = Pending::new(id, slot, self.commit(&id, slot)?);
+            for parent in self.parents_for(&mut commit, Side::Wanted) {
                 let Some(slot) = self.slot(&parent)? else { continue };
                 if self.known.contains(slot) && seen.insert(slot) {
                     edges.push(parent);
                 }
             }
         }
-        for id in edges {
+        self.known_trees_of(edges)
+    }
+
+    /// Marks the trees of commits, and what they hold, as known to the client.
+    fn known_trees_of(&mut self, commits: Vec<ObjectId>) -> Result<()> {
+        for id in commits {
             let Some(slot) = self.slot(&id)? else { continue };
             let tree = self.commit(&id, slot)?.tree;
             if let Some(slot) = self.slot(&tree)? {

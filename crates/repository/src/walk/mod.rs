@@ -8,6 +8,7 @@
 mod bitmaps;
 mod commits;
 mod marks;
+mod tree_scan;
 mod trees;
 
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::filter::Sieve;
 use crate::objects::{Cached, Commit, Objects, Placed, Reader, Slot, find_packed, parse_commit};
 use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
+
+use tree_scan::TreeScanner;
 
 pub(crate) use marks::{Marks, RecentIds};
 
@@ -38,7 +41,9 @@ pub(crate) struct Walk<'a> {
     objects: &'a Objects,
     units: Arc<Vec<Placed>>,
     reader: Reader,
-    recent: RecentIds,
+    scanner: TreeScanner,
+    recent_blobs: RecentIds,
+    recent_trees: RecentIds,
     /// Wanted, as far as it is known.
     send: Marks,
     /// Known to be at the client.
@@ -77,7 +82,9 @@ impl<'a> Walk<'a> {
             objects,
             units: objects.units(),
             reader: Reader::new(settings.delta_cache_bytes, settings.object_bytes_max),
-            recent: RecentIds::new(objects.hash().len()),
+            scanner: TreeScanner::new(settings.delta_cache_bytes),
+            recent_blobs: RecentIds::new(objects.hash().len()),
+            recent_trees: RecentIds::new(objects.hash().len()),
             send: Marks::new(packed),
             known: Marks::new(packed),
             sieve: Sieve::new(request.filter.as_ref()),

@@ -4,8 +4,9 @@
 //! tree entries, nearly all of them the same as in the tree before.
 
 use bstr::ByteSlice as _;
-use object::{EntryMode, Kind, ObjectId, TreeIter};
+use object::{EntryMode, HashKind, Kind, ObjectId, TreeEntry, TreeIter};
 
+use super::tree_scan::Scan;
 use super::{Marks, Side, Walk};
 use crate::error::{Error, Result};
 use crate::objects::Slot;
@@ -24,16 +25,21 @@ impl Walk<'_> {
         for slot in in_pack_order(&self.units.clone(), commits)? {
             let slot = slot?;
             let id = self.objects.id(slot)?;
-            if self.sieve.lets_commits_pass() {
-                self.send.insert(slot);
-            }
-            if self.sieve.stops_at_commits() {
-                continue;
-            }
             let tree = self.commit(&id, slot)?.tree;
-            if let Some(slot) = self.slot_of_reachable(&tree, Kind::Tree)? {
-                self.new_tree(slot, 0)?;
-            }
+            self.new_commit(slot, &tree)?;
+        }
+        Ok(())
+    }
+
+    /// Marks a new commit to be sent, and what its tree holds.
+    pub(super) fn new_commit(&mut self, slot: Slot, tree: &ObjectId) -> Result<()> {
+        if self.sieve.lets_commits_pass() {
+            self.send.insert(slot);
+        }
+        if !self.sieve.stops_at_commits()
+            && let Some(slot) = self.slot_of_reachable(tree, Kind::Tree)?
+        {
+            self.new_tree(slot, 0)?;
         }
         Ok(())
     }
@@ -58,9 +64,9 @@ impl Walk<'_> {
             stack.push(root);
         }
         while let Some(slot) = stack.pop() {
-            let tree = self.read(slot, Kind::Tree)?;
-            for entry in TreeIter::new(&tree.data, hash) {
-                let entry = entry.map_err(|error| self.bad_tree(slot, error.to_string()))?;
+            let scan = self.scan(slot)?;
+            for entry in scan.fresh() {
+                let entry = first_entry(entry, hash).map_err(|e| self.bad_tree(slot, e))?;
                 if entry.mode.is_submodule() || !self.sieve.cares_for(entry.mode) {
                     continue;
                 }
@@ -102,31 +108,60 @@ impl Walk<'_> {
 
     fn tree_entries(&mut self, pending: &PendingTree, stack: &mut Vec<PendingTree>) -> Result<()> {
         let hash = self.objects.hash();
-        let tree = self.read(pending.slot, Kind::Tree)?;
-        let depth = pending.depth + 1;
-        let by_depth = self.sieve.depends_on_depth();
         let mut new = 0;
-        for entry in TreeIter::new(&tree.data, hash) {
-            let entry = entry.map_err(|error| self.bad_tree(pending.slot, error.to_string()))?;
-            if entry.mode.is_submodule() || !self.sieve.cares_for(entry.mode) {
-                continue;
+        if self.sieve.depends_on_depth() {
+            // What an entry means depends on where its tree lies: every entry counts.
+            let tree = self.read(pending.slot, Kind::Tree)?;
+            for entry in TreeIter::new(&tree.data, hash) {
+                let entry = entry.map_err(|e| self.bad_tree(pending.slot, e.to_string()))?;
+                new += self.new_entry(&entry, pending.depth + 1, stack)?;
             }
-            if !by_depth && self.recent.check_and_note(entry.id) {
-                continue;
-            }
-            let id = entry.oid(hash);
-            if entry.mode.is_tree() {
-                let Some(slot) = self.slot_of_reachable(&id, Kind::Tree)? else { continue };
-                if self.enter_tree(slot, depth) {
-                    new += 1;
-                    stack.push(PendingTree { slot, depth });
-                }
-            } else if self.sieve.wants_blobs_at(depth) {
-                let Some(slot) = self.slot_of_reachable(&id, Kind::Blob)? else { continue };
-                new += u64::from(self.new_blob(slot)?);
+            return self.report(new);
+        }
+        let scan = self.scan(pending.slot)?;
+        for entry in scan.fresh() {
+            let entry = first_entry(entry, hash).map_err(|e| self.bad_tree(pending.slot, e))?;
+            let recent = match entry.mode.is_tree() {
+                true => &mut self.recent_trees,
+                false => &mut self.recent_blobs,
+            };
+            if !recent.check_and_note(entry.id) {
+                new += self.new_entry(&entry, pending.depth + 1, stack)?;
             }
         }
         self.report(new)
+    }
+
+    /// Marks what an entry names; how many objects are new.
+    fn new_entry(
+        &mut self,
+        entry: &TreeEntry<'_>,
+        depth: u64,
+        stack: &mut Vec<PendingTree>,
+    ) -> Result<u64> {
+        if entry.mode.is_submodule() || !self.sieve.cares_for(entry.mode) {
+            return Ok(0);
+        }
+        let id = entry.oid(self.objects.hash());
+        if entry.mode.is_tree() {
+            let Some(slot) = self.slot_of_reachable(&id, Kind::Tree)? else { return Ok(0) };
+            let entered = self.enter_tree(slot, depth);
+            if entered {
+                stack.push(PendingTree { slot, depth });
+            }
+            return Ok(u64::from(entered));
+        }
+        if !self.sieve.wants_blobs_at(depth) {
+            return Ok(0);
+        }
+        let Some(slot) = self.slot_of_reachable(&id, Kind::Blob)? else { return Ok(0) };
+        Ok(u64::from(self.new_blob(slot)?))
+    }
+
+    pub(super) fn scan(&mut self, slot: Slot) -> Result<Scan> {
+        let (send, known) = (&self.send, &self.known);
+        let is_walked = |slot| send.contains(slot) || known.contains(slot);
+        self.scanner.scan(self.objects, &mut self.reader, slot, is_walked)
     }
 
     /// Marks a blob to be sent unless it is known or too big for the filter.
@@ -233,4 +268,15 @@ fn in_pack_order<'u>(
             Err(_) => true,
         });
     Ok(packed.chain(marks.iter_loose().map(Ok)))
+}
+
+/// The entry at the beginning of some bytes of a tree.
+pub(super) fn first_entry(
+    bytes: &[u8],
+    hash: HashKind,
+) -> std::result::Result<TreeEntry<'_>, String> {
+    match TreeIter::new(bytes, hash).next() {
+        Some(entry) => entry.map_err(|error| error.to_string()),
+        None => Err("it ends too early".into()),
+    }
 }
