@@ -35,9 +35,9 @@ pub struct OpenOptions {
     pub alternate_dirs: Option<OsString>,
     /// Whether acknowledged changes are synced. Default: unless `core.fsync` is `none`.
     pub durability: Option<Durability>,
-    /// A transaction that creates at least this many refs writes them straight into
-    /// `packed-refs`, all at once. Default: 50.
-    pub packed_creations_min: usize,
+    /// A transaction that changes at least this many refs that are not loose, with known peeled
+    /// values, writes them straight into `packed-refs`, all at once. Default: 50.
+    pub packed_refs_min: usize,
     /// Called before every change of the file system. Default: nothing.
     pub before_change: Option<BeforeChange>,
 }
@@ -50,7 +50,7 @@ impl Default for OpenOptions {
             objects_dir: None,
             alternate_dirs: None,
             durability: None,
-            packed_creations_min: 50,
+            packed_refs_min: 50,
             before_change: None,
         }
     }
@@ -79,7 +79,7 @@ pub fn open(git_dir: &Path, options: &OpenOptions) -> Result<Parts> {
     let alternate_dirs = alternates::find(&objects_dir, options.alternate_dirs.as_deref())?;
     let work_tree = work_tree(&git_dir, &common_dir, &config);
     let settings = RefSettings {
-        packed_creations_min: options.packed_creations_min,
+        packed_refs_min: options.packed_refs_min,
         ..RefSettings::from_config(&config, work_tree.is_none())?
     };
     let dirs = RefDirs { git_dir: git_dir.clone(), common_dir: common_dir.clone() };

@@ -36,13 +36,14 @@ pub fn check_edits(edits: &[RefEdit]) -> Result<(), CommitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, Expected};
+    use crate::{Change, Expected, Peeled};
 
     fn deletes(names: &[&str]) -> Vec<RefEdit> {
         let edit = |name: &&str| RefEdit {
             name: RefName::new(name).expect("valid"),
             expected: Expected::MustNotExist,
             change: Change::Delete,
+            peeled: Peeled::Unknown,
             reflog: None,
         };
         names.iter().map(edit).collect()

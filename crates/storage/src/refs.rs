@@ -46,9 +46,10 @@ impl fmt::Display for Target {
 }
 
 /// What a store already knows about a tag's target, without reading objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Peeled {
     /// Nothing; look at the object.
+    #[default]
     Unknown,
     /// The target is not an annotated tag: it peels to itself.
     NotATag,
@@ -178,6 +179,8 @@ pub struct RefEdit {
     pub expected: Expected,
     /// What becomes of it.
     pub change: Change,
+    /// What the caller knows of the new value's peeled value; a store may note it.
+    pub peeled: Peeled,
     /// What to note in its reflog, where the store keeps one.
     pub reflog: Option<ReflogLine>,
 }

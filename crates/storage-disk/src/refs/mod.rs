@@ -36,7 +36,7 @@ pub struct RefSettings {
     pub reflogs: ReflogPolicy,
     /// A transaction that creates at least this many refs writes them straight into
     /// `packed-refs`. Default: 50.
-    pub packed_creations_min: usize,
+    pub packed_refs_min: usize,
     /// The largest `packed-refs` that is read, in bytes. Default: 4 GiB.
     pub packed_refs_bytes_max: u64,
 }
@@ -59,7 +59,7 @@ impl Default for RefSettings {
             lock_wait: Duration::from_millis(100),
             packed_lock_wait: Duration::from_secs(1),
             reflogs: ReflogPolicy::default(),
-            packed_creations_min: 50,
+            packed_refs_min: 50,
             packed_refs_bytes_max: 4 << 30,
         }
     }

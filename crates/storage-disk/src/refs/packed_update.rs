@@ -22,13 +22,20 @@ use crate::packed_refs::PackedRefs;
 /// How much is collected before it is written, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// A value with what it peels to, unless it is no annotated tag.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    id: ObjectId,
+    peeled: Option<ObjectId>,
+}
+
 pub(super) struct PackedUpdate<'a> {
     inner: &'a Inner,
     lock: LockFile<'a>,
     file: PathBuf,
     packed: Arc<PackedRefs>,
     /// What becomes of each name: a new value, or nothing.
-    changes: BTreeMap<BString, Option<ObjectId>>,
+    changes: BTreeMap<BString, Option<Record>>,
     written: Option<PathBuf>,
 }
 
@@ -71,9 +78,9 @@ impl<'a> PackedUpdate<'a> {
         Ok(())
     }
 
-    /// Puts a ref in that is no annotated tag.
-    pub fn insert(&mut self, name: &RefName, id: ObjectId) {
-        self.changes.insert(name.as_bstr().to_owned(), Some(id));
+    /// Puts a ref in; `peeled` is what it leads to if it is an annotated tag.
+    pub fn insert(&mut self, name: &RefName, id: ObjectId, peeled: Option<ObjectId>) {
+        self.changes.insert(name.as_bstr().to_owned(), Some(Record { id, peeled }));
     }
 
     /// Writes and syncs the new file beside the old one.
@@ -146,11 +153,15 @@ impl Drop for PackedUpdate<'_> {
     }
 }
 
-fn push(buffer: &mut Vec<u8>, name: &BStr, change: Option<ObjectId>) {
-    if let Some(id) = change {
-        buffer.extend_from_slice(id.hex_into(&mut [0; 64]).as_bytes());
-        buffer.push(b' ');
-        buffer.extend_from_slice(name);
+fn push(buffer: &mut Vec<u8>, name: &BStr, change: Option<Record>) {
+    let Some(Record { id, peeled }) = change else { return };
+    buffer.extend_from_slice(id.hex_into(&mut [0; 64]).as_bytes());
+    buffer.push(b' ');
+    buffer.extend_from_slice(name);
+    buffer.push(b'\n');
+    if let Some(peeled) = peeled {
+        buffer.push(b'^');
+        buffer.extend_from_slice(peeled.hex_into(&mut [0; 64]).as_bytes());
         buffer.push(b'\n');
     }
 }

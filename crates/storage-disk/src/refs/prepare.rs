@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bstr::{BStr, BString, ByteSlice as _};
 use object::{ObjectId, RefName};
 use storage::{
-    Change, CommitError, Error, Expected, Prepared, RefEdit, RefTransaction, Result, Target,
-    check_edits, prefixes_of,
+    Change, CommitError, Error, Expected, Peeled, Prepared, RefEdit, RefTransaction, Result,
+    Target, check_edits, prefixes_of,
 };
 
 use super::capture::LooseRefs;
@@ -80,7 +80,8 @@ pub(super) fn prepare<'a>(
     for edit in tx.edits {
         edits.push(LockedEdit::lock(inner, edit, &mut changed)?);
     }
-    let many = creations(&edits).count() >= inner.settings.packed_creations_min;
+    let packable = edits.iter().filter(|edit| edit.may_be_packed()).count();
+    let many = packable >= inner.settings.packed_refs_min;
     let touches_packed =
         |edit: &LockedEdit<'_>| edit.is_shared() && edit.edit.change == Change::Delete;
     let mut packed = None;
@@ -104,12 +105,6 @@ pub(super) fn prepare<'a>(
         false => Some(ShallowUpdate::write(inner, &shallow_add, &shallow_remove)?),
     };
     Ok(Box::new(PreparedFiles { inner, edits, packed, shallow, changed }))
-}
-
-/// The edits that could go straight into `packed-refs`: new branches. They are commits, so
-/// that their peeled value is known; of other new refs it is not.
-fn creations<'e>(edits: &'e [LockedEdit<'_>]) -> impl Iterator<Item = &'e LockedEdit<'e>> {
-    edits.iter().filter(|edit| edit.may_be_packed())
 }
 
 fn check_change(inner: &Inner, edit: &RefEdit) -> Result<()> {
@@ -145,11 +140,23 @@ impl<'a> LockedEdit<'a> {
         !self.edit.name.is_per_worktree()
     }
 
+    /// Whether the new value could go straight into `packed-refs`: no loose file would hide
+    /// it there, and its peeled value, which is noted with it, is known.
     fn may_be_packed(&self) -> bool {
-        self.edit.expected == Expected::MustNotExist
+        self.is_shared()
             && matches!(self.edit.change, Change::Update(Target::Id(_)))
-            && self.edit.name.starts_with(b"refs/heads/")
-            && !matches!(self.loose, Loose::Found(_) | Loose::Broken(_))
+            && self.peeled().is_some()
+            && matches!(self.loose, Loose::Missing | Loose::Directory)
+    }
+
+    /// The peeled value of the new target; outer `None` when nobody knows.
+    fn peeled(&self) -> Option<Option<ObjectId>> {
+        match self.edit.peeled {
+            Peeled::To(id) => Some(Some(id)),
+            Peeled::NotATag => Some(None),
+            // Branches are commits.
+            Peeled::Unknown => self.edit.name.starts_with(b"refs/heads/").then_some(None),
+        }
     }
 
     /// Compares what is there with what the caller believes, and makes sure of the name.
@@ -237,12 +244,12 @@ impl<'a> LockedEdit<'a> {
         }
     }
 
-    fn choose_route(&mut self, many_creations: bool) {
+    fn choose_route(&mut self, many: bool) {
         self.route = match &self.edit.change {
             Change::Delete if self.old.is_none() => Route::Nothing,
             Change::Delete => Route::Delete,
             Change::Update(new) if self.old.as_ref() == Some(new) => Route::Nothing,
-            Change::Update(_) if many_creations && self.may_be_packed() => Route::Packed,
+            Change::Update(_) if many && self.may_be_packed() => Route::Packed,
             Change::Update(_) => Route::Loose,
         };
     }
@@ -251,7 +258,7 @@ impl<'a> LockedEdit<'a> {
         let name = &self.edit.name;
         match (&self.edit.change, self.route, packed) {
             (Change::Update(Target::Id(id)), Route::Packed, Some(packed)) => {
-                packed.insert(name, *id);
+                packed.insert(name, *id, self.peeled().flatten());
             }
             (Change::Delete, Route::Delete, Some(packed)) if self.is_shared() => {
                 packed.remove(name)?;

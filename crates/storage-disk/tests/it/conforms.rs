@@ -13,14 +13,13 @@ use crate::support;
 fn refs_conform() {
     for hash in [HashKind::Sha1, HashKind::Sha256] {
         // Also with every creation going through packed-refs, and none.
-        for packed_creations_min in [1, 50, usize::MAX] {
+        for packed_refs_min in [1, 50, usize::MAX] {
             let kept = Mutex::new(Vec::new());
             let make = || -> Arc<dyn RefStore> {
                 let root = TempDir::new();
                 let git_dir = root.join("r.git");
                 storage_disk::init_bare(&git_dir, hash, "main").expect("made");
-                let options =
-                    storage_disk::OpenOptions { packed_creations_min, ..support::options() };
+                let options = storage_disk::OpenOptions { packed_refs_min, ..support::options() };
                 let parts = storage_disk::open(&git_dir, &options).expect("opens");
                 kept.lock().expect("not poisoned").push(root);
                 parts.refs

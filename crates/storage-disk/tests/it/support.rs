@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use object::{HashKind, ObjectId, RefName};
 use storage::{
-    Change, CommitError, Expected, Parts, Ref, RefEdit, RefStore, RefTransaction, ReflogLine,
-    Target,
+    Change, CommitError, Expected, Parts, Peeled, Ref, RefEdit, RefStore, RefTransaction,
+    ReflogLine, Target,
 };
 use storage_disk::{Durability, OpenOptions};
 
@@ -43,6 +43,7 @@ pub fn edit(on: &str, expected: Option<ObjectId>, new: Option<ObjectId>) -> RefE
             Some(new) => Change::Update(Target::Id(new)),
             None => Change::Delete,
         },
+        peeled: Peeled::Unknown,
         reflog: Some(ReflogLine { committer: line.into(), message: "push".into() }),
     }
 }

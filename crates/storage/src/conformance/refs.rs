@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 
-use crate::{Change, CommitError, Expected, RefEdit, RefStore, RefTransaction, ReflogLine, Target};
+use crate::{
+    Change, CommitError, Expected, Peeled, RefEdit, RefStore, RefTransaction, ReflogLine, Target,
+};
 
 /// Makes a fresh, empty store whose `HEAD` points at the unborn `refs/heads/main`.
 pub type Factory<'a> = &'a dyn Fn() -> Arc<dyn RefStore>;
@@ -111,7 +113,7 @@ fn edit(name: &str, expected: Expected, change: Change) -> RefEdit {
         message: "conformance".into(),
     };
     let name = RefName::new(name).expect("a valid name");
-    RefEdit { name, expected, change, reflog: Some(reflog) }
+    RefEdit { name, expected, change, peeled: Peeled::Unknown, reflog: Some(reflog) }
 }
 
 fn symbolic(name: &str) -> Target {
