@@ -4,6 +4,7 @@
 //! Knows nothing of transports or callers: whoever runs an executor has already
 //! been let in, and hands over a reader, a [`wire::Sink`] and facts about the session.
 
+mod checkout;
 mod error;
 mod hidden_refs;
 pub mod hooks;

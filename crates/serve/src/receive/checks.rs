@@ -1,15 +1,16 @@
 //! The checks before one ref changes, in git's order and with git's words
 //! (`update` in git's receive-pack).
 
-use object::{Kind, RefName};
+use object::{Kind, ObjectId, RefName};
 use repository::history;
-use storage::{Change, Expected, RefEdit, ReflogLine, Target};
+use storage::{Change, Expected, Peeled, RefEdit, ReflogLine, Target};
 
 use crate::Error;
 use crate::hooks::Call;
 
 use super::commands::Command;
 use super::context::{Context, Now};
+use super::deploy;
 use super::explain;
 use super::messages::Messages;
 use super::refs;
@@ -80,13 +81,20 @@ pub(super) fn admit(
         messages.error(format!("hook declined to update {}", command.name));
         return refused("hook declined");
     }
+    let mut deployment = None;
     if context.settings.deny_current_branch == DenyAction::UpdateInstead
         && let Some(work_tree) = now.work_tree_of(&command.name)
-        && let Err(refusal) = super::deploy::deploy(context, work_tree, &command.new, messages)
     {
-        return Ok(Err(refusal));
+        match deploy::deploy(context, now, work_tree, &command.new, messages) {
+            Ok(done) => deployment = done,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
     }
-    plan(context, now, at, command, batch, messages)
+    let planned = plan(context, now, at, command, messages)?;
+    Ok(planned.map(|planned| {
+        batch.shallow_add.extend(command.shallow_roots.iter().copied());
+        batch.planned.extend(planned.map(|planned| Planned { deployment, ..planned }));
+    }))
 }
 
 fn refused(words: &str) -> Result<Result<(), Refusal>, Error> {
@@ -170,19 +178,18 @@ fn run_update_hook(context: &Context<'_>, command: &Command, messages: &mut Mess
     context.run_hook(&call, messages).refuses()
 }
 
-/// Adds the change to the batch, under the name of the ref that really changes.
+/// The change of the ref that really changes; none when there is nothing to do.
 fn plan(
     context: &Context<'_>,
     now: &Now<'_>,
     at: usize,
     command: &mut Command,
-    batch: &mut Batch,
     messages: &mut Messages<'_>,
-) -> Result<Result<(), Refusal>, Error> {
+) -> Result<Result<Option<Planned>, Refusal>, Error> {
     let asked = context.namespace.stored(&command.name);
     let resolved = refs::resolve(now.snapshot, asked.as_ref())?;
-    let Some(resolved) = resolved else { return refused("broken symref") };
-    let Ok(name) = RefName::new(&resolved.name) else { return refused("funny refname") };
+    let Some(resolved) = resolved else { return Ok(Err("broken symref".into())) };
+    let Ok(name) = RefName::new(&resolved.name) else { return Ok(Err("funny refname".into())) };
 
     let mut expected = match command.old.is_null() {
         true => Expected::MustNotExist,
@@ -198,24 +205,31 @@ fn plan(
             None => {
                 messages.warning("deleting a non-existent ref");
                 command.did_not_exist = true;
-                return Ok(Ok(()));
+                return Ok(Ok(None));
             }
         }
     }
-    let change = match command.deletes() {
-        true => Change::Delete,
-        false => Change::Update(Target::Id(command.new)),
+    let (change, peeled) = match command.deletes() {
+        true => (Change::Delete, Peeled::Unknown),
+        false => (Change::Update(Target::Id(command.new)), peeled(now, &command.new)?),
     };
     let reflog = ReflogLine { committer: context.committer.clone(), message: "push".into() };
-    batch.shallow_add.extend(command.shallow_roots.iter().copied());
-    batch.planned.push(Planned {
-        at,
-        asked,
-        old: command.old,
-        new: command.new,
-        edit: RefEdit { name, expected, change, reflog: Some(reflog) },
-    });
-    Ok(Ok(()))
+    let edit = RefEdit { name, expected, change, peeled, reflog: Some(reflog) };
+    let (old, new) = (command.old, command.new);
+    Ok(Ok(Some(Planned { at, asked, old, new, edit, deployment: None })))
+}
+
+/// What the new value peels to, so that the store can note it.
+fn peeled(now: &Now<'_>, id: &ObjectId) -> Result<Peeled, Error> {
+    Ok(match now.objects.header(id)? {
+        None => Peeled::Unknown,
+        Some((Kind::Tag, _)) => match now.objects.peel(id) {
+            Ok(Some((target, _))) => Peeled::To(target),
+            // A tag of something this repository lacks or cannot read.
+            Ok(None) | Err(_) => Peeled::Unknown,
+        },
+        Some(_) => Peeled::NotATag,
+    })
 }
 
 fn is_present(now: &Now<'_>, command: &Command) -> Result<bool, Error> {

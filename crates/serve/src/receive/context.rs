@@ -4,7 +4,7 @@ use bstr::BString;
 use repository::{Objects, Repository};
 use storage::RefSnapshot;
 
-use crate::hooks::{Call, Hooks, Verdict};
+use crate::hooks::{Call, HookEnvironment, Hooks, Verdict};
 use crate::{Error, Namespace};
 
 use super::messages::Messages;
@@ -18,6 +18,8 @@ pub(super) struct Context<'a> {
     pub namespace: &'a Namespace,
     /// `None` where the repository is not on this machine's disk: it then has no hooks.
     pub hooks: Option<&'a Hooks<'a>>,
+    /// What the session was started with.
+    pub environment: &'a HookEnvironment,
     /// Who reflogs say moved the refs: `Name <email> seconds +hhmm`.
     pub committer: BString,
 }

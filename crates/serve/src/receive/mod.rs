@@ -169,6 +169,7 @@ impl ReceivePack<'_> {
             settings: &self.settings,
             namespace: &self.namespace,
             hooks: hooks.as_ref(),
+            environment: self.environment,
             committer: reflog::committer(
                 self.environment,
                 self.repo.config(),

@@ -8,6 +8,7 @@ use object::ObjectId;
 use storage::{CommitError, Expected, Prepared, RefEdit, RefTransaction, Target};
 
 use crate::Error;
+use crate::checkout::Deployment;
 use crate::hooks::Call;
 
 use super::commands::Command;
@@ -23,7 +24,7 @@ pub(super) struct Batch {
 }
 
 /// The change one command asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Planned {
     /// Which command.
     pub at: usize,
@@ -32,6 +33,8 @@ pub(super) struct Planned {
     pub old: ObjectId,
     pub new: ObjectId,
     pub edit: RefEdit,
+    /// The work tree that has been brought along; taken back when the change does not happen.
+    pub deployment: Option<Deployment>,
 }
 
 /// Whether one change may fail alone.
@@ -91,7 +94,20 @@ pub(super) fn commit(
             },
         }
     };
-    finish(prepared, &hook, &batch, generic, messages)
+    let done = finish(prepared, &hook, &batch, generic, messages);
+    if let Ok(Ok(())) = done {
+        finish_deployments(batch, messages);
+    }
+    done
+}
+
+/// The refs have moved: the work trees of theirs stay as they are now.
+fn finish_deployments(batch: Batch, messages: &mut Messages<'_>) {
+    for deployment in batch.planned.into_iter().filter_map(|planned| planned.deployment) {
+        if let Err(error) = deployment.finish() {
+            messages.error(format!("could not update the index of the work tree: {error}"));
+        }
+    }
 }
 
 /// From locked refs to moved ones.

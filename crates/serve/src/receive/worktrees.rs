@@ -1,9 +1,11 @@
 //! Which branches are checked out somewhere: the main work tree and the linked ones.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice as _};
+use object::ObjectId;
 use storage::{LocalPaths, RefSnapshot};
 
 use crate::Error;
@@ -17,11 +19,26 @@ pub(super) struct WorkTree {
     pub path: PathBuf,
     /// Its git directory.
     pub git_dir: PathBuf,
+    /// The commit its files are from; `None` on a branch without commits.
+    pub commit: Option<ObjectId>,
     /// The branches a push must not move under it.
     branches: Vec<BString>,
 }
 
 impl WorkTree {
+    fn read(
+        path: PathBuf,
+        git_dir: PathBuf,
+        head: &[u8],
+        snapshot: &dyn RefSnapshot,
+    ) -> Result<WorkTree, Error> {
+        // A HEAD that cannot be read holds no branch.
+        let head = refs::resolve(snapshot, head.into()).ok().flatten();
+        let commit = head.as_ref().and_then(|head| head.id);
+        let branch = head.filter(|head| head.symbolic).map(|head| head.name);
+        Ok(WorkTree { branches: branches(&git_dir, branch), path, git_dir, commit })
+    }
+
     /// Whether a branch is checked out here, or is being rebased or bisected.
     pub fn holds(&self, branch: &BStr) -> bool {
         self.branches.iter().any(|held| held == branch)
@@ -33,21 +50,15 @@ pub(super) fn list(local: &LocalPaths, snapshot: &dyn RefSnapshot) -> Result<Vec
     let mut trees = Vec::new();
     if let Some(path) = main_work_tree(local) {
         let git_dir = local.common_dir.clone();
-        let head = if local.git_dir == local.common_dir {
-            refs::resolve(snapshot, BStr::new("HEAD"))?
-                .filter(|head| head.symbolic)
-                .map(|head| head.name)
-        } else {
-            symbolic_head(&git_dir)
-        };
-        trees.push(WorkTree { branches: branches(&git_dir, head), path, git_dir });
+        let name = if local.git_dir == local.common_dir { "HEAD" } else { "main-worktree/HEAD" };
+        trees.push(WorkTree::read(path, git_dir, name.as_bytes(), snapshot)?);
     }
     let Ok(linked) = fs::read_dir(local.common_dir.join("worktrees")) else { return Ok(trees) };
     for entry in linked.flatten() {
         let git_dir = entry.path();
         let Some(path) = linked_path(&git_dir) else { continue };
-        let head = symbolic_head(&git_dir);
-        trees.push(WorkTree { branches: branches(&git_dir, head), path, git_dir });
+        let name = [b"worktrees/", entry.file_name().as_bytes(), b"/HEAD"].concat();
+        trees.push(WorkTree::read(path, git_dir, &name, snapshot)?);
     }
     Ok(trees)
 }
@@ -66,11 +77,6 @@ fn linked_path(git_dir: &Path) -> Option<PathBuf> {
     let text = fs::read(git_dir.join("gitdir")).ok()?;
     let dot_git = git_dir.join(text.trim_end().to_path().ok()?);
     dot_git.parent().map(Path::to_owned)
-}
-
-fn symbolic_head(git_dir: &Path) -> Option<BString> {
-    let text = fs::read(git_dir.join("HEAD")).ok()?;
-    text.strip_prefix(b"ref:").map(|target| target.trim().into())
 }
 
 /// What HEAD names; with a detached HEAD, the branch an unfinished rebase or bisection will

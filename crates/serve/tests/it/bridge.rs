@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use object::HashKind;
 use repository::{Repository, Settings};
 use serve::hooks::HookEnvironment;
 use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings};
@@ -32,10 +33,23 @@ impl Scene {
 
     /// The same, with changed sessions.
     pub fn adjusted(adjust: impl Fn(&mut ReceivePack<'_>) + Send + Sync + 'static) -> Self {
+        Self::build(HashKind::Sha1, adjust)
+    }
+
+    /// The same with another hash.
+    pub fn of_hash(hash: HashKind) -> Self {
+        Self::build(hash, |_| {})
+    }
+
+    fn build(
+        hash: HashKind,
+        adjust: impl Fn(&mut ReceivePack<'_>) + Send + Sync + 'static,
+    ) -> Self {
         let git = RealGit::new();
-        let served = git.init_bare("served.git");
+        let served = git.init_bare_of("served.git", hash);
         let work = git.path("work");
-        git.ok(git.root(), &["init", "--quiet", "work"]);
+        let format = format!("--object-format={}", hash.name());
+        git.ok(git.root(), &["init", "--quiet", &format, "work"]);
         git.commit_file(&work, "file", "one\n");
         git.ok(&work, &["push", "--quiet", served.to_str().expect("UTF-8"), "main"]);
         let url = listen(served.clone(), Arc::new(adjust));
@@ -94,6 +108,11 @@ impl Scene {
     /// What a hook wrote into a file of the git directory.
     pub fn written(&self, name: &str) -> String {
         fs::read_to_string(self.served.join(name)).unwrap_or_default()
+    }
+
+    /// A file of the git directory, byte for byte.
+    pub fn written_bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.served.join(name)).unwrap_or_default()
     }
 
     /// Every file of the served repository but what hooks of tests write.
