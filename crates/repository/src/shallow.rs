@@ -166,7 +166,6 @@ fn by_limits(
 ) -> Result<Reach> {
     let excluded = ancestors(objects, &commits_of(objects, not)?)?;
     let mut chosen: FxHashMap<ObjectId, Commit> = FxHashMap::default();
-    let mut order = Vec::new();
     let mut seen: FxHashSet<ObjectId> = FxHashSet::default();
     let mut stack: Vec<ObjectId> = wants.to_vec();
     while let Some(id) = stack.pop() {
@@ -180,7 +179,6 @@ fn by_limits(
         if !own.contains(&id) {
             stack.extend(&commit.parents);
         }
-        order.push(id);
         chosen.insert(id, commit);
     }
     if chosen.is_empty() {
@@ -189,8 +187,23 @@ fn by_limits(
     let ends_here = |id: &ObjectId| {
         own.contains(id) || chosen[id].parents.iter().any(|parent| !chosen.contains_key(parent))
     };
-    let (ends, passes): (Vec<_>, Vec<_>) = order.into_iter().partition(ends_here);
-    Ok(Reach { ends, passes: passes.into_iter().collect() })
+    // Beyond an end nothing is sent: what only an end leads to is not part of the answer.
+    let mut reach = Reach::default();
+    let mut reached: FxHashSet<ObjectId> = FxHashSet::default();
+    let mut stack: Vec<ObjectId> = wants.to_vec();
+    while let Some(id) = stack.pop() {
+        let Some(commit) = chosen.get(&id) else { continue };
+        if !reached.insert(id) {
+            continue;
+        }
+        if ends_here(&id) {
+            reach.ends.push(id);
+        } else {
+            reach.passes.insert(id);
+            stack.extend(&commit.parents);
+        }
+    }
+    Ok(reach)
 }
 
 fn ancestors(objects: &Objects, tips: &[ObjectId]) -> Result<FxHashSet<ObjectId>> {

@@ -100,10 +100,9 @@ impl<'a> Walk<'a> {
         self.send.and_not(&self.known);
         // What was asked for by its id is sent whatever the filter says.
         for id in &request.wants {
-            if let Some(slot) = self.slot(id)?
-                && !self.known.contains(slot)
-            {
-                self.send.insert(slot);
+            self.send_asked(id)?;
+            if request.filter.is_some() {
+                self.send_tagged(id)?;
             }
         }
         for (tag, peeled) in &request.include_tag {
@@ -111,6 +110,27 @@ impl<'a> Walk<'a> {
         }
         self.progress.finish(Stage::Enumerating, self.send.count())?;
         Ok(Reached { send: self.send, known: self.known })
+    }
+
+    fn send_asked(&mut self, id: &ObjectId) -> Result<()> {
+        if let Some(slot) = self.slot(id)?
+            && !self.known.contains(slot)
+        {
+            self.send.insert(slot);
+        }
+        Ok(())
+    }
+
+    /// Asking for a tag asks for what it names.
+    fn send_tagged(&mut self, id: &ObjectId) -> Result<()> {
+        let mut id = *id;
+        while let Some(slot) = self.slot(&id)?
+            && self.objects.header_of(slot)?.0 == Kind::Tag
+        {
+            id = self.objects.tag_target(&id)?.0;
+            self.send_asked(&id)?;
+        }
+        Ok(())
     }
 
     /// Adds a tag, and the tags it is a tag of, when what it names is sent.

@@ -1,4 +1,4 @@
-//! Stock git pushes to receive-pack over a socket, and looks at what it left on disk.
+//! Stock git pushes to receive-pack and fetches from upload-pack over a socket.
 
 mod bridge;
 mod cut;
@@ -8,3 +8,5 @@ mod push;
 mod races;
 mod refusals;
 mod shallow;
+mod update_instead;
+mod upload;
