@@ -5,11 +5,16 @@
 //! that was let in runs on a thread of its own and is joined to its connection by two short
 //! queues, so that a slow client slows its own request down and holds little memory.
 
-mod body;
+mod answer;
+mod download;
 mod reply;
+mod request_body;
+mod response_body;
 mod rope;
 mod route;
 mod server;
 mod smart;
+mod stream;
+mod welcome;
 
 pub use server::{HttpSettings, Server};

@@ -15,6 +15,8 @@ pub(crate) struct Route {
 /// Why a URL leads nowhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoRoute {
+    /// It is the server itself that is asked for.
+    Root,
     /// No repository's file has this URL.
     NotFound,
     /// The URL exists, for other methods.
@@ -26,8 +28,12 @@ pub(crate) enum NoRoute {
 /// Finds out what a request line asks for.
 pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Route, NoRoute> {
     let path = decode(uri.path()).ok_or(NoRoute::NotFound)?;
+    let read = method == Method::GET || method == Method::HEAD;
+    if *path == *b"/" {
+        return Err(if read { NoRoute::Root } else { NoRoute::Method("GET, HEAD") });
+    }
     for service in [Service::UploadPack, Service::ReceivePack] {
-        let suffix = format!("/{}", program(service));
+        let suffix = format!("/{}", service.name());
         if let Some(name) = path.strip_suffix(suffix.as_bytes()) {
             if method != Method::POST {
                 return Err(NoRoute::Method("POST"));
@@ -35,7 +41,6 @@ pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Ro
             return smart(name, service, Exchange::Round, protocol);
         }
     }
-    let read = method == Method::GET || method == Method::HEAD;
     if let Some(name) = path.strip_suffix(b"/info/refs") {
         if !read {
             return Err(NoRoute::Method("GET, HEAD"));
@@ -43,8 +48,8 @@ pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Ro
         return match service_parameter(uri.query().unwrap_or_default()) {
             None => file(name, "info/refs"),
             Some(value) => {
-                let service = value.strip_prefix("git-").and_then(|_| service_of(&value));
-                smart(name, service.ok_or(NoRoute::Service)?, Exchange::Advertise, protocol)
+                let service = Service::from_name(value.as_bytes()).ok_or(NoRoute::Service)?;
+                smart(name, service, Exchange::Advertise, protocol)
             }
         };
     }
@@ -53,19 +58,6 @@ pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Ro
         true => file(name, &path),
         false => Err(NoRoute::Method("GET, HEAD")),
     }
-}
-
-fn program(service: Service) -> &'static str {
-    match service {
-        Service::UploadPack => "git-upload-pack",
-        Service::ReceivePack => "git-receive-pack",
-    }
-}
-
-fn service_of(program_name: &str) -> Option<Service> {
-    [Service::UploadPack, Service::ReceivePack]
-        .into_iter()
-        .find(|service| program(*service) == program_name)
 }
 
 fn smart(
@@ -84,13 +76,15 @@ fn file(name: &[u8], path: &str) -> Result<Route, NoRoute> {
     Ok(Route { repository, task: Task::File { path: path.to_owned() } })
 }
 
-/// Splits `<name>/HEAD` and `<name>/objects/…`.
+/// Splits `<name>/HEAD`, `<name>/objects/…`, and what git-annex asks for: `<name>/config` and
+/// `<name>/annex/objects/…`.
 fn split_file(path: &[u8]) -> Option<(&[u8], String)> {
     let text = std::str::from_utf8(path).ok()?;
-    if let Some(name) = text.strip_suffix("/HEAD") {
-        return Some((name.as_bytes(), "HEAD".into()));
-    }
-    let at = text.rfind("/objects/")?;
+    let suffix = ["/HEAD", "/config"].iter().find(|suffix| text.ends_with(*suffix));
+    let at = match suffix {
+        Some(suffix) => text.len() - suffix.len(),
+        None => text.rfind("/annex/objects/").or_else(|| text.rfind("/objects/"))?,
+    };
     Some((&path[..at], text[at + 1..].to_owned()))
 }
 
@@ -125,7 +119,8 @@ mod tests {
 
     fn routed(method: Method, uri: &str) -> Result<String, NoRoute> {
         let uri: Uri = uri.parse().expect("a URI");
-        route(&method, &uri, Protocol::V2).map(|route| format!("{} {:?}", route.repository, route.task))
+        route(&method, &uri, Protocol::V2)
+            .map(|route| format!("{} {:?}", route.repository, route.task))
     }
 
     #[test]
@@ -147,6 +142,8 @@ mod tests {
         assert_eq!(head, "a File { path: \"HEAD\" }");
         let object = routed(Method::GET, "/a/objects/ab/cdef").expect("a route");
         assert_eq!(object, "a File { path: \"objects/ab/cdef\" }");
+        let key = routed(Method::HEAD, "/x/a.git/annex/objects/f87/4d5/K/K").expect("a route");
+        assert_eq!(key, "x/a.git File { path: \"annex/objects/f87/4d5/K/K\" }");
     }
 
     #[test]

@@ -5,25 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host::{Caller, Host, Request as HostRequest, Task};
+use host::Host;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::body::ResponseBody;
-use crate::reply::{Reply, file, refused, text};
-use crate::route::{NoRoute, Route, route};
-use crate::smart;
+use crate::answer::answer;
+use crate::stream::TimedStream;
 
 /// Settings of the HTTP front.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// Silence of a client in the middle of its request after which it is let go.
+    /// Silence of a client in the middle of its request, or of the response it asked for, after
+    /// which it is let go.
     pub idle_timeout: Duration,
     /// How long a client may take over the head of a request.
     pub header_timeout: Duration,
@@ -33,6 +32,9 @@ pub struct HttpSettings {
     pub connections_max: usize,
     /// Requests at the same time on one HTTP/2 connection.
     pub streams_per_connection_max: u32,
+    /// Bytes of a request that are taken in although the answer is known, so that the client
+    /// comes to read it. A client that sends more finds the connection closed.
+    pub discarded_bytes_max: u64,
 }
 
 impl Default for HttpSettings {
@@ -43,6 +45,7 @@ impl Default for HttpSettings {
             drain_timeout: Duration::from_secs(30),
             connections_max: 1024,
             streams_per_connection_max: 32,
+            discarded_bytes_max: 1 << 30,
         }
     }
 }
@@ -50,74 +53,69 @@ impl Default for HttpSettings {
 /// An HTTP server over a host.
 pub struct Server {
     host: Arc<Host>,
-    settings: Arc<HttpSettings>,
+    settings: HttpSettings,
+}
+
+/// What connections and the threads that answer their requests share.
+pub(crate) struct Front {
+    pub host: Arc<Host>,
+    pub settings: HttpSettings,
+    /// Closed when the last of them is done.
+    _alive: mpsc::Sender<Infallible>,
 }
 
 impl Server {
+    /// Threads that the runtime must lend out at the same time, beside one for each request
+    /// the host lets run: they tell the others that the server is busy.
+    pub const SPARE_THREADS: usize = 16;
+
     /// A server that asks `host` about every request.
     pub fn new(host: Arc<Host>, settings: HttpSettings) -> Self {
-        Server { host, settings: Arc::new(settings) }
+        Server { host, settings }
     }
 
     /// Accepts connections until `stop` is ready, then lets running requests end.
     /// Returns whether all of them did within the drain timeout.
     pub async fn run(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> bool {
+        let (alive, mut all_done) = mpsc::channel(1);
+        let front = Arc::new(Front {
+            host: self.host.clone(),
+            settings: self.settings.clone(),
+            _alive: alive,
+        });
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(tokio::sync::Semaphore::new(self.settings.connections_max));
-        tokio::pin!(stop);
-        loop {
-            let place = tokio::select! {
-                place = places.clone().acquire_owned() => place,
-                () = &mut stop => break,
-            };
-            let (stream, peer) = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        accept_failed(&error).await;
-                        continue;
-                    }
-                },
-                () = &mut stop => break,
-            };
-            let connection = self.connection(stream, peer, &graceful);
-            tokio::spawn(async move {
-                connection.await;
-                drop(place);
-            });
+        tokio::select! {
+            never = accept_all(&front, &listener, &graceful) => match never {},
+            () = stop => {}
         }
         drop(listener);
-        tokio::time::timeout(self.settings.drain_timeout, graceful.shutdown()).await.is_ok()
+        drop(front);
+        let drained = async {
+            graceful.shutdown().await;
+            // Requests whose client is gone: a push may be about to move refs.
+            all_done.recv().await;
+        };
+        tokio::time::timeout(self.settings.drain_timeout, drained).await.is_ok()
     }
+}
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        graceful: &GracefulShutdown,
-    ) -> impl Future<Output = ()> + use<> {
-        let _ = stream.set_nodelay(true);
-        let (host, settings) = (self.host.clone(), self.settings.clone());
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
-            .half_close(true)
-            .writev(true);
-        http.http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(settings.streams_per_connection_max)
-            .adaptive_window(true);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let reply = answer(&host, &settings, peer, request);
-            async move { Ok::<_, Infallible>(reply) }
-        });
-        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-        let watched = graceful.watch(connection);
-        async move {
-            if let Err(error) = watched.await {
-                tracing::debug!(%peer, %error, "connection ended");
+async fn accept_all(
+    front: &Arc<Front>,
+    listener: &TcpListener,
+    graceful: &GracefulShutdown,
+) -> Infallible {
+    let places = Arc::new(Semaphore::new(front.settings.connections_max));
+    loop {
+        let place = places.clone().acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let connection = connection(front.clone(), stream, peer, graceful);
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
             }
+            Err(error) => accept_failed(&error).await,
         }
     }
 }
@@ -128,59 +126,37 @@ async fn accept_failed(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-fn answer(
-    host: &Host,
-    settings: &HttpSettings,
+fn connection(
+    front: Arc<Front>,
+    stream: TcpStream,
     peer: SocketAddr,
-    request: Request<Incoming>,
-) -> Reply {
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let protocol = smart::protocol(request.headers());
-    let mut reply = match route(&method, request.uri(), protocol) {
-        Ok(route) => admit(host, settings, peer, route, request),
-        Err(NoRoute::NotFound) => text(StatusCode::NOT_FOUND, "not found"),
-        Err(NoRoute::Service) => text(StatusCode::FORBIDDEN, "Unsupported service"),
-        Err(NoRoute::Method(allowed)) => {
-            let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-            reply
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + use<> {
+    // Without it small answers wait for the network; a stream that cannot have it still works.
+    let _ = stream.set_nodelay(true);
+    let HttpSettings { header_timeout, idle_timeout, .. } = front.settings;
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .half_close(true)
+        .writev(true);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(front.settings.streams_per_connection_max)
+        .keep_alive_interval(header_timeout)
+        .keep_alive_timeout(header_timeout)
+        .adaptive_window(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(answer(front, peer, request).await) }
+    });
+    let stream = TimedStream::new(stream, header_timeout, idle_timeout);
+    let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+    let watched = graceful.watch(connection);
+    async move {
+        if let Err(error) = watched.await {
+            tracing::debug!(%peer, %error, "connection ended");
         }
-    };
-    if method == Method::HEAD {
-        let length = hyper::body::Body::size_hint(reply.body()).exact();
-        *reply.body_mut() = ResponseBody::Whole(None);
-        if let Some(length) = length {
-            reply.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-        }
-    }
-    tracing::info!(%peer, %method, path, status = reply.status().as_u16(), "request");
-    reply
-}
-
-fn admit(
-    host: &Host,
-    settings: &HttpSettings,
-    peer: SocketAddr,
-    route: Route,
-    request: Request<Incoming>,
-) -> Reply {
-    let Route { repository, task } = route;
-    let is_file = matches!(task, Task::File { .. });
-    let caller = Caller { name: None, address: Some(peer.ip()) };
-    let admitted = match host.admit(HostRequest { repository, task, caller }) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            tracing::info!(%peer, %refusal, "refused");
-            return refused(&refusal);
-        }
-    };
-    if !is_file {
-        let (head, body) = request.into_parts();
-        return smart::answer(admitted, &head.headers, body, settings);
-    }
-    match admitted.file() {
-        Ok(found) => file(found, request.headers().get(header::RANGE)),
-        Err(refusal) => refused(&refusal),
     }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host::{Caller, Catalogue, Exchange, Host, OwnerContext, Refusal, Request, Settings, Task};
-use host::{HookEnvironment, RepositoryName};
-use wire::{PacketWriter, Protocol, Service, Sink, WriteSink};
+use host::{HookEnvironment, RepositoryName, Road};
+use wire::{Protocol, Service, Sink, WriteSink};
 
 use timed_input::TimedInput;
 
@@ -52,9 +52,8 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; its text is for standard error.
 pub fn serve_process(invocation: &Invocation) -> Result<(), Error> {
-    let protocol = std::env::var_os("GIT_PROTOCOL").map_or(Protocol::V0, |value| {
-        Protocol::from_git_protocol(value.as_encoded_bytes())
-    });
+    let protocol = std::env::var_os("GIT_PROTOCOL")
+        .map_or(Protocol::V0, |value| Protocol::from_git_protocol(value.as_encoded_bytes()));
     let input: Box<dyn BufRead> = match invocation.timeout {
         Some(timeout) => Box::new(BufReader::with_capacity(INPUT_BYTES, TimedInput::new(timeout))),
         None => Box::new(BufReader::with_capacity(INPUT_BYTES, io::stdin())),
@@ -77,8 +76,9 @@ fn serve(
 ) -> Result<(), Error> {
     let variable = settings.variable.clone();
     let owner = OwnerContext {
-        assume_different_owner: variable("GIT_TEST_ASSUME_DIFFERENT_OWNER")
-            .is_some_and(|value| !matches!(value.as_encoded_bytes(), b"" | b"0" | b"false" | b"no")),
+        assume_different_owner: variable("GIT_TEST_ASSUME_DIFFERENT_OWNER").is_some_and(|value| {
+            !matches!(value.as_encoded_bytes(), b"" | b"0" | b"false" | b"no")
+        }),
         sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
         home: variable("HOME").map(PathBuf::from),
     };
@@ -93,17 +93,11 @@ fn serve(
             protocol: protocol.of_service(invocation.service),
         },
         caller: Caller::default(),
+        road: Road::Stdio,
     };
     let admitted = host.admit(request)?;
     admitted.run(&mut *input, output)?;
     Ok(())
-}
-
-/// Tells a client that speaks the protocol why it is not served, where nothing else was sent.
-pub fn tell_refusal(output: &mut dyn Sink, refusal: &Refusal) -> io::Result<()> {
-    let mut writer = PacketWriter::new(output);
-    writer.err(refusal.words_for_peer())?;
-    writer.flush()
 }
 
 fn expand_user(directory: &Path, home: Option<OsString>) -> PathBuf {

@@ -12,7 +12,8 @@ pub(crate) struct TimedInput {
 
 impl TimedInput {
     pub fn new(timeout: Duration) -> Self {
-        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        let timeout =
+            Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
         TimedInput { timeout }
     }
 }

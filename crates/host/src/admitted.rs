@@ -9,7 +9,8 @@ use serve::upload::UploadPack;
 use serve::{Error, Exchange, Namespace};
 use wire::{Protocol, Service, Sink};
 
-use crate::dumb::{self, DumbFile};
+use crate::dumb;
+use crate::dumb_file::DumbFile;
 use crate::settings::Settings;
 use crate::{Place, Refusal, Request, Task};
 
@@ -38,11 +39,12 @@ impl Admitted {
         &self.request
     }
 
-    /// Runs a smart request to its end. The client has been told of an error, as far as the
-    /// connection allowed, when this returns one.
+    /// Runs a smart request to its end.
     ///
     /// # Errors
-    /// Whatever kept the exchange from its end.
+    /// Whatever kept the exchange from its end. If anything was flushed to `output`, the client
+    /// has been told there, as far as the connection allowed; if not, it is to be told in the
+    /// transport's own way, with [`Error::words_for_peer`].
     pub fn run(self, input: &mut dyn BufRead, output: &mut dyn Sink) -> Result<Outcome, Error> {
         let Task::Smart { service, exchange, protocol } = self.request.task else {
             return Err(Error::Refused("this request asks for a file".into()));
@@ -59,12 +61,19 @@ impl Admitted {
                 updated = outcome.updated.len(),
                 "answered"
             ),
-            Err(error) => tracing::warn!(
+            Err(error) if peer_is_to_blame(error) => tracing::info!(
                 repository = self.name,
                 service = service.name(),
                 ?exchange,
                 %error,
                 "ended early"
+            ),
+            Err(error) => tracing::warn!(
+                repository = self.name,
+                service = service.name(),
+                ?exchange,
+                %error,
+                "failed"
             ),
         }
         result
@@ -148,10 +157,27 @@ impl Admitted {
         match dumb::open(&self.repository, path) {
             Ok(Some(file)) => Ok(file),
             Ok(None) => Err(not_found()),
-            Err(error) => Err(Refusal::Unavailable {
-                name: self.name.clone(),
-                reason: error.to_string(),
-            }),
+            Err(error) => {
+                tracing::warn!(repository = self.name, path, %error, "failed");
+                let (name, reason) = (self.name.clone(), error.to_string());
+                Err(Refusal::Unavailable { name, reason })
+            }
         }
+    }
+}
+
+/// Whether an operator has nothing to mend: the client broke off or asked for too much.
+fn peer_is_to_blame(error: &Error) -> bool {
+    match error {
+        Error::Wire(_) | Error::Refused(_) | Error::Output(_) => true,
+        Error::Repository(error) => matches!(
+            error,
+            repository::Error::Io(_)
+                | repository::Error::Cancelled
+                | repository::Error::Refused(_)
+                | repository::Error::Limit { .. }
+        ),
+        Error::Told(error) => peer_is_to_blame(error),
+        _ => false,
     }
 }

@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use repository::Repository;
 use storage_disk::{Discovered, OpenOptions, OwnerContext};
 
+use crate::search::{Listed, search};
 use crate::settings::{Settings, Variable};
-use crate::{Refusal, RepositoryName};
+use crate::{Refusal, RepositoryName, creation};
 
 /// What is served.
 enum Served {
@@ -48,19 +49,8 @@ pub(crate) struct Found {
     pub exported_name: String,
 }
 
-/// A repository as it is listed at start.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listed {
-    /// The path in its URL, `.git` included.
-    pub name: String,
-    /// Where it lies.
-    pub git_dir: PathBuf,
-}
-
 /// Repositories kept open between requests.
 const OPEN_MAX: usize = 64;
-/// Folders inside folders that are searched for repositories.
-const SEARCH_DEPTH_MAX: usize = 16;
 
 impl Catalogue {
     /// All repositories below `folder`, or `folder` itself when it is one, bare or with a work
@@ -119,7 +109,7 @@ impl Catalogue {
     pub fn list(&self, most: usize) -> (Vec<Listed>, bool) {
         let mut listed = Vec::new();
         match &self.served {
-            Served::Folder(folder) => search(folder, "", 0, most + 1, &mut listed),
+            Served::Folder(folder) => listed = search(folder, most + 1),
             Served::One { name, git_dir } => {
                 listed.push(Listed { name: format!("{name}.git"), git_dir: git_dir.clone() });
             }
@@ -153,7 +143,8 @@ impl Catalogue {
         strict: bool,
         owner: &OwnerContext,
     ) -> Result<Found, Refusal> {
-        let path = name.as_local_path().ok_or_else(|| Refusal::NotFound { name: name.to_string() })?;
+        let path =
+            name.as_local_path().ok_or_else(|| Refusal::NotFound { name: name.to_string() })?;
         let not_a_repository = |_| Refusal::Forbidden {
             words: format!("'{}' does not appear to be a git repository", path.display()),
         };
@@ -167,41 +158,32 @@ impl Catalogue {
         Ok(Found { repository, exported_name: name.to_string() })
     }
 
+    /// Whether a push may make a repository of this name.
+    pub(crate) fn check_creatable(&self, name: &RepositoryName) -> Result<(), Refusal> {
+        self.place_for(name).map(|_| ())
+    }
+
     /// Makes the repository a push asks for.
     pub(crate) fn create(&self, name: &RepositoryName) -> Result<Found, Refusal> {
-        let Served::Folder(folder) = &self.served else {
-            return Err(Refusal::NotFound { name: name.to_string() });
-        };
-        let mut file = name.below(folder).into_os_string();
-        if !name.as_bytes().ends_with(b".git") {
-            file.push(".git");
-        }
-        let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable {
-            name: name.to_string(),
-            reason: error.to_string(),
-        };
-        let path = PathBuf::from(file);
-        // A repository has no other repositories inside it.
-        let mut above = path.parent();
-        while let Some(parent) = above.filter(|parent| parent.starts_with(folder) && *parent != folder) {
-            if repository_at(parent).is_some() {
-                return Err(Refusal::NotFound { name: name.to_string() });
-            }
-            above = parent.parent();
-        }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|error| unavailable(&error))?;
-        }
-        if !within(folder, path.parent().unwrap_or(folder)) {
-            return Err(Refusal::NotFound { name: name.to_string() });
-        }
-        match storage_disk::init_bare(&path, self.create.0, &self.create.1) {
+        let path = self.place_for(name)?;
+        match creation::make(&path, self.create.0, &self.create.1) {
             Ok(()) => tracing::info!(repository = %name, "made a repository for a push"),
             // Two pushes at once: the other one was first.
             Err(_) if repository_at(&path).is_some() => {}
-            Err(error) => return Err(unavailable(&error)),
+            Err(error) => {
+                let (name, reason) = (name.to_string(), error.to_string());
+                return Err(Refusal::Unavailable { name, reason });
+            }
         }
         self.find(name)
+    }
+
+    fn place_for(&self, name: &RepositoryName) -> Result<PathBuf, Refusal> {
+        let place = match &self.served {
+            Served::Folder(folder) => creation::place(folder, name),
+            Served::One { .. } | Served::AnyPath { .. } => None,
+        };
+        place.ok_or_else(|| Refusal::NotFound { name: name.to_string() })
     }
 
     /// The repository in `git_dir`, kept open while its configuration stays the same.
@@ -224,7 +206,8 @@ impl Catalogue {
         let entry = Open { repository: repository.clone(), config, last_use };
         open.insert(git_dir.to_owned(), entry);
         if open.len() > self.open_max {
-            let oldest = open.iter().min_by_key(|(_, open)| open.last_use).map(|(path, _)| path.clone());
+            let oldest =
+                open.iter().min_by_key(|(_, open)| open.last_use).map(|(path, _)| path.clone());
             if let Some(path) = oldest {
                 open.remove(&path);
             }
@@ -247,7 +230,7 @@ fn config_state(git_dir: &Path) -> ConfigState {
 }
 
 /// The git directory at a path, for a bare repository and for one with a work tree.
-fn repository_at(path: &Path) -> Option<PathBuf> {
+pub(crate) fn repository_at(path: &Path) -> Option<PathBuf> {
     let found = storage_disk::discover(path, true).ok();
     found.or_else(|| storage_disk::discover(&path.join(".git"), true).ok())
 }
@@ -266,33 +249,6 @@ fn folder_entry(folder: &Path, name: &RepositoryName) -> Option<PathBuf> {
     within(folder, &git_dir).then_some(git_dir)
 }
 
-fn within(folder: &Path, path: &Path) -> bool {
+pub(crate) fn within(folder: &Path, path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|real| real.starts_with(folder))
-}
-
-fn search(folder: &Path, prefix: &str, depth: usize, most: usize, found: &mut Vec<Listed>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let mut entries: Vec<_> = entries.flatten().collect();
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        if found.len() >= most {
-            return;
-        }
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = entry.path();
-        if name.starts_with('.') || !path.is_dir() || entry.path().is_symlink() {
-            continue;
-        }
-        let name = format!("{prefix}{name}");
-        match repository_at(&path) {
-            Some(git_dir) => {
-                let stem = name.strip_suffix(".git").unwrap_or(&name);
-                found.push(Listed { name: format!("{stem}.git"), git_dir });
-            }
-            None if depth < SEARCH_DEPTH_MAX => {
-                search(&path, &format!("{name}/"), depth + 1, most, found);
-            }
-            None => {}
-        }
-    }
 }

@@ -1,51 +1,21 @@
-//! Files for clients that speak no protocol but GET: `info/refs`, `HEAD`, objects and packs.
+//! Files for clients that speak no protocol but GET: `info/refs`, `HEAD`, objects and packs,
+//! and what git-annex downloads.
 //!
 //! The lists are made from the refs and packs as they are now, so that nobody has to run
 //! `update-server-info` for them.
 
+use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use bstr::BStr;
-use bytes::Bytes;
 use object::ObjectId;
 use repository::Repository;
 use serve::HiddenRefs;
-use storage::{BlobStore, Peeled, TargetView};
+use storage::{Peeled, TargetView};
 
-/// How long a client may keep a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// It may change at any moment.
-    Changes,
-    /// It is named by its content.
-    Forever,
-}
-
-/// What a file holds.
-pub enum DumbBody {
-    /// Everything at once; of a mapped file, the map.
-    Whole(Bytes),
-}
-
-/// A file on its way to a client.
-pub struct DumbFile {
-    /// The content.
-    pub body: DumbBody,
-    /// Its media type.
-    pub media_type: &'static str,
-    /// How long it may be kept.
-    pub freshness: Freshness,
-}
-
-impl DumbFile {
-    fn text(body: Vec<u8>) -> Self {
-        DumbFile {
-            body: DumbBody::Whole(body.into()),
-            media_type: "text/plain",
-            freshness: Freshness::Changes,
-        }
-    }
-}
+use crate::dumb_file::{Content, DumbFile, Freshness};
 
 /// Opens a file by its path in the repository; `None` for what is not there or not for clients.
 pub(crate) fn open(repo: &Repository, path: &str) -> Result<Option<DumbFile>, storage::Error> {
@@ -54,11 +24,14 @@ pub(crate) fn open(repo: &Repository, path: &str) -> Result<Option<DumbFile>, st
         "info/refs" => refs(repo).map(Some),
         "objects/info/packs" => packs(repo).map(Some),
         "objects/info/alternates" | "objects/info/http-alternates" => {
-            blob(repo, path.strip_prefix("objects/").unwrap_or(path), "text/plain", Freshness::Changes)
+            let name = path.strip_prefix("objects/").unwrap_or(path);
+            blob(repo, name, "text/plain", Freshness::Changes)
         }
-        _ => match path.strip_prefix("objects/") {
-            Some(name) => object_file(repo, name),
-            None => Ok(None),
+        "config" => Ok(annex_config(repo)),
+        _ => match (path.strip_prefix("objects/"), path.strip_prefix("annex/objects/")) {
+            (Some(name), _) => object_file(repo, name),
+            (None, Some(key)) => annex_object(repo, key),
+            (None, None) => Ok(None),
         },
     }
 }
@@ -166,15 +139,62 @@ fn blob(
     media_type: &'static str,
     freshness: Freshness,
 ) -> Result<Option<DumbFile>, storage::Error> {
-    let store: &dyn BlobStore = &**repo.blobs();
-    let whole = match store.map(name) {
-        Ok(Some(map)) => map,
+    let store = repo.blobs();
+    let content = match store.map(name) {
+        Ok(Some(map)) => Content::Whole(map),
         Ok(None) => match store.stat(name)? {
-            Some(meta) => store.read(name, 0..meta.size)?,
+            Some(meta) => {
+                Content::Blob { store: store.clone(), name: name.to_owned(), len: meta.size }
+            }
             None => return Ok(None),
         },
         Err(storage::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(Some(DumbFile { body: DumbBody::Whole(whole), media_type, freshness }))
+    Ok(Some(DumbFile { content, media_type, freshness }))
+}
+
+/// What git-annex has to know of a repository before it downloads from it: its uuid. Nothing
+/// else of the configuration is for clients.
+fn annex_config(repo: &Repository) -> Option<DumbFile> {
+    let uuid = repo.config().string("annex.uuid")?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    let text = [b"[annex]\n\tuuid = ".as_slice(), uuid, b"\n"].concat();
+    uuid.iter().all(plain).then(|| DumbFile::text(text))
+}
+
+/// The content of one key, where git-annex keeps it: `<folder>/<folder>/<key>/<key>`.
+fn annex_object(repo: &Repository, key: &str) -> Result<Option<DumbFile>, storage::Error> {
+    let Some(local) = repo.local() else { return Ok(None) };
+    let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
+    if !key.split('/').all(plain) {
+        return Ok(None);
+    }
+    let folder = local.common_dir.join("annex/objects");
+    match open_below(&folder, &folder.join(key)) {
+        Ok(Some((file, len))) => Ok(Some(DumbFile {
+            content: Content::File { file, len },
+            media_type: "application/octet-stream",
+            freshness: Freshness::Forever,
+        })),
+        Ok(None) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(source) => Err(storage::Error::io(folder.display(), source)),
+    }
+}
+
+/// Opens a file and tells its length, unless a symbolic link leads out of `folder`.
+fn open_below(folder: &Path, path: &Path) -> io::Result<Option<(File, u64)>> {
+    let real = path.canonicalize()?;
+    if !real.starts_with(folder.canonicalize()?) {
+        return Ok(None);
+    }
+    let file = File::open(real)?;
+    let meta = file.metadata()?;
+    Ok(meta.is_file().then_some((file, meta.len())))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
 }

@@ -6,18 +6,23 @@
 
 mod admitted;
 mod catalogue;
+mod creation;
 mod dumb;
+mod dumb_file;
+mod empty;
 mod name;
 mod refusal;
 mod request;
+mod search;
 mod settings;
 
 pub use admitted::Admitted;
-pub use catalogue::{Catalogue, Listed};
-pub use dumb::{DumbBody, DumbFile, Freshness};
+pub use catalogue::Catalogue;
+pub use dumb_file::{DumbFile, Freshness};
 pub use name::{NameError, RepositoryName};
 pub use refusal::Refusal;
-pub use request::{Caller, Request, Task};
+pub use request::{Caller, Request, Road, Task};
+pub use search::Listed;
 pub use serve::hooks::HookEnvironment;
 pub use serve::receive::Outcome;
 pub use serve::{Error as ServeError, Exchange, ServerInfo};
@@ -52,6 +57,15 @@ impl Host {
         &self.settings
     }
 
+    /// The repositories served now, at most `most` of them, and whether there are more.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]: looking for them is work like any request.
+    pub fn list(&self, most: usize) -> Result<(Vec<Listed>, bool), Refusal> {
+        let _place = self.place()?;
+        Ok(self.catalogue.list(most))
+    }
+
     /// Requests that are being answered.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
@@ -68,17 +82,31 @@ impl Host {
             self.settings.push_access.check(&request.caller)?;
         }
         let found = match self.catalogue.find(&request.repository) {
-            Err(Refusal::NotFound { .. }) if self.may_create(&request) => {
-                self.catalogue.create(&request.repository)?
-            }
+            Err(Refusal::NotFound { .. }) if self.may_create(&request) => self.create(&request)?,
             found => found?,
         };
         let Found { repository, exported_name } = found;
+        request.check_allowed_by(repository.config())?;
         Ok(Admitted::new(repository, exported_name, request, self.settings.clone(), place))
     }
 
     fn may_create(&self, request: &Request) -> bool {
         self.settings.create_on_push && request.task.writes()
+    }
+
+    /// The repository of a push to a new name. As long as nothing is sent, nothing is made: a
+    /// client that only asks what could be pushed gets the answer of an empty repository.
+    fn create(&self, request: &Request) -> Result<Found, Refusal> {
+        let Task::Smart { exchange: Exchange::Advertise, .. } = request.task else {
+            return self.catalogue.create(&request.repository);
+        };
+        self.catalogue.check_creatable(&request.repository)?;
+        empty::repository(&self.settings)
+            .map(|repository| Found { repository, exported_name: request.repository.to_string() })
+            .map_err(|error| Refusal::Unavailable {
+                name: request.repository.to_string(),
+                reason: error.to_string(),
+            })
     }
 
     /// A place among the running requests.

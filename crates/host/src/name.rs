@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_folder() {
-        for bad in ["..", "a/../b", "/../x", "a/./b", ".hidden", "a//b", "a/.git", "a\\b", "a\0b", ""] {
+        for bad in
+            ["..", "a/../b", "/../x", "a/./b", ".hidden", "a//b", "a/.git", "a\\b", "a\0b", ""]
+        {
             assert!(RepositoryName::new(bad.as_bytes()).is_err(), "{bad:?}");
         }
         for good in ["a", "/a/b.git/", "with space", "ümlaut.git"] {

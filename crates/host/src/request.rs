@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use gitconfig::Config;
 use serve::Exchange;
 use wire::{Protocol, Service};
 
-use crate::RepositoryName;
+use crate::{Refusal, RepositoryName};
 
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +43,16 @@ impl Task {
     }
 }
 
+/// By which road a request came. Repositories may close a road to themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Road {
+    /// HTTP. Closed by `http.uploadpack`, `http.receivepack` and `http.getanyfile`
+    /// (git-http-backend(1)).
+    Http,
+    /// The standard streams of a process that runs with the caller's rights. Never closed.
+    Stdio,
+}
+
 /// A request that nobody has decided about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -51,4 +62,25 @@ pub struct Request {
     pub task: Task,
     /// Who asks.
     pub caller: Caller,
+    /// How the request came.
+    pub road: Road,
+}
+
+impl Request {
+    /// Whether the repository's own configuration has turned this off. A setting that is no
+    /// boolean turns off too: somebody meant to restrict something.
+    pub(crate) fn check_allowed_by(&self, config: &Config) -> Result<(), Refusal> {
+        let key = match (self.road, &self.task) {
+            (Road::Stdio, _) => return Ok(()),
+            (Road::Http, Task::Smart { service: Service::UploadPack, .. }) => "http.uploadpack",
+            (Road::Http, Task::Smart { service: Service::ReceivePack, .. }) => "http.receivepack",
+            (Road::Http, Task::File { .. }) => "http.getanyfile",
+        };
+        match config.bool(key) {
+            Ok(None | Some(true)) => Ok(()),
+            Ok(Some(false)) | Err(_) => Err(Refusal::Forbidden {
+                words: format!("the repository's configuration turns this off ({key})"),
+            }),
+        }
+    }
 }

@@ -90,7 +90,9 @@ impl Default for Settings {
                 session_id: "".into(),
                 sideband_all: false,
             },
-            variable: Arc::new(|name| SERVER_VARIABLES.contains(&name).then(|| std::env::var_os(name)).flatten()),
+            variable: Arc::new(|name| {
+                SERVER_VARIABLES.contains(&name).then(|| std::env::var_os(name)).flatten()
+            }),
             hook_environment: HookEnvironment::minimal(),
             skip_connectivity_check: false,
             reject_thin: false,

@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
@@ -8,8 +9,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 /// A small, fast Git server.
 #[derive(Debug, Parser)]
 #[command(name = "packhorse", version, arg_required_else_help = true)]
-#[command(after_help = "Start with:\n  packhorse serve ~/repos      serve a folder of repositories\n  \
-                        packhorse serve .            serve the repository you stand in")]
+#[command(
+    after_help = "Start with:\n  packhorse serve ~/repos      serve a folder of repositories\n  \
+                        packhorse serve .            serve the repository you stand in"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -27,6 +30,9 @@ pub enum Command {
     /// Answer one push on standard input and output, like git-receive-pack.
     #[command(name = "receive-pack")]
     ReceivePack(ReceivePackOptions),
+    /// Parts of the server on their own, for measurements.
+    #[command(hide = true, subcommand)]
+    Dev(DevCommand),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -36,6 +42,8 @@ pub enum Command {
 
 /// Options of `packhorse serve`.
 #[derive(Debug, Args)]
+#[command(after_help = "PACKHORSE_LOG=info logs every request to standard error (error, warn, \
+                        info, debug; the default is warn).")]
 pub struct ServeOptions {
     /// A folder of repositories (folders inside it too), or one repository, bare or not.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -101,6 +109,24 @@ pub struct ReceivePackOptions {
     #[arg(long, hide = true)]
     pub reject_thin_pack_for_testing: bool,
     /// The repository.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+/// Parts of the server that can be run, and measured, on their own.
+#[derive(Debug, Subcommand)]
+pub enum DevCommand {
+    /// Take the pack on standard input into a repository, and print its checksum.
+    IndexPack(IndexPackOptions),
+}
+
+/// Options of `packhorse dev index-pack`.
+#[derive(Debug, Args)]
+pub struct IndexPackOptions {
+    /// Threads that work on the pack [default: one per processor].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// The bare repository.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,
 }

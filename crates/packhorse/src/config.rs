@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
-    /// The folder or repository to serve.
+    /// The folder or repository to serve, as seen from the folder this file lies in.
     pub directory: Option<PathBuf>,
     /// Address and port to listen on.
     pub listen: Option<SocketAddr>,
@@ -37,8 +37,14 @@ pub struct LimitsConfig {
     pub connections_max: Option<usize>,
     /// Silence after which a client is let go, milliseconds.
     pub idle_timeout_ms: Option<u64>,
+    /// How long a client may take over the head of a request, milliseconds.
+    pub header_timeout_ms: Option<u64>,
     /// How long running requests may take to end when the server stops, milliseconds.
     pub drain_timeout_ms: Option<u64>,
+    /// Requests at the same time on one HTTP/2 connection.
+    pub streams_per_connection_max: Option<u32>,
+    /// Bytes of a refused request that are taken in so that the client reads why.
+    pub discarded_bytes_max: Option<u64>,
     /// Objects a client may ask for in one request.
     pub wants_max: Option<usize>,
     /// Objects a client may say it has in one request.
@@ -58,7 +64,11 @@ pub struct LimitsConfig {
 pub fn read(path: &Path) -> Result<FileConfig, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read '{}': {error}", path.display()))?;
-    toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))
+    let mut config: FileConfig =
+        toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    config.directory = config.directory.map(|directory| folder.join(directory));
+    Ok(config)
 }
 
 #[cfg(test)]

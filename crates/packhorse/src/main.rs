@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod dev;
 mod serve;
 mod stdio;
 
@@ -19,8 +20,14 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options),
         Command::UploadPack(options) => stdio::upload_pack(&options),
         Command::ReceivePack(options) => stdio::receive_pack(&options),
+        Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "packhorse", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "packhorse",
+                &mut std::io::stdout(),
+            );
             ExitCode::SUCCESS
         }
     }

@@ -1,5 +1,6 @@
 //! `packhorse serve`: from options to a running server, and what it says at start.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,7 +50,11 @@ pub fn run(options: ServeOptions) -> ExitCode {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PACKHORSE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }
 
 fn plan(options: ServeOptions) -> Result<Plan, String> {
@@ -86,6 +91,9 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     set(limits.requests_max, &mut settings.requests_max);
     set(limits.connections_max, &mut http.connections_max);
     set(limits.idle_timeout_ms.map(Duration::from_millis), &mut http.idle_timeout);
+    set(limits.header_timeout_ms.map(Duration::from_millis), &mut http.header_timeout);
+    set(limits.streams_per_connection_max, &mut http.streams_per_connection_max);
+    set(limits.discarded_bytes_max, &mut http.discarded_bytes_max);
     set(limits.drain_timeout_ms.map(Duration::from_millis), &mut http.drain_timeout);
     set(limits.wants_max, &mut settings.limits.wants_max);
     set(limits.haves_max, &mut settings.limits.haves_max);
@@ -99,7 +107,7 @@ fn serve(plan: Plan) -> Result<bool, String> {
         .map_err(|error| format!("cannot serve '{}': {error}", plan.directory.display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(plan.settings.requests_max.max(1))
+        .max_blocking_threads(plan.settings.requests_max.saturating_add(Server::SPARE_THREADS))
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
@@ -149,11 +157,11 @@ fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> Stri
     let mut text = String::new();
     if listed.len() <= LISTED_MAX {
         for repository in &listed {
-            text.push_str(&format!("{base}/{}\n", encode(&repository.name)));
+            text.push_str(&format!("{base}/{}\n", repository.url_path()));
         }
     } else {
         let more = if more { "more than " } else { "" };
-        let example = encode(&listed[0].name);
+        let example = listed[0].url_path();
         text.push_str(&format!("{more}{} repositories, such as {base}/{example}\n", listed.len()));
     }
     if listed.is_empty() {
@@ -171,23 +179,12 @@ fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> Stri
         }
         PushAccess::Anybody => "pushes: from this machine (--read-only turns them off)\n",
     });
-    text.push_str(match plan.settings.create_on_push {
-        true => "pushing to a new name makes a repository (--create-on-push)",
-        false => "pushing to a new name is refused (--create-on-push makes a repository)",
-    });
-    text
-}
-
-/// Percent-encodes what a URL's path cannot carry.
-fn encode(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'+' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
+    if plan.settings.push_access == PushAccess::Anybody {
+        text.push_str(match plan.settings.create_on_push {
+            true => "pushing to a new name makes a repository (--create-on-push)\n",
+            false => "pushing to a new name is refused (--create-on-push makes a repository)\n",
+        });
     }
-    out
+    text.truncate(text.trim_end().len());
+    text
 }

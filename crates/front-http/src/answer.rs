@@ -1,0 +1,136 @@
+//! One request, from its head to the head of its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use host::{Admitted, Caller, Request as HostRequest, Road, Task};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use crate::reply::{Reply, not_found, refused, text};
+use crate::request_body::discard;
+use crate::response_body::{Responder, ResponseBody, responder};
+use crate::route::{NoRoute, Route, route};
+use crate::server::Front;
+use crate::{download, smart, welcome};
+
+/// Answers one request, and logs it. Credentials and queries stay out of the log.
+pub(crate) async fn answer(
+    front: Arc<Front>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Reply {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let version = request.version();
+    let mut reply = dispatch(front, peer, request).await;
+    if method == Method::HEAD {
+        keep_head_only(&mut reply);
+    }
+    tracing::info!(
+        %peer,
+        %method,
+        path,
+        ?version,
+        status = reply.status().as_u16(),
+        took_ms = begun.elapsed().as_millis() as u64,
+        "request"
+    );
+    reply
+}
+
+fn keep_head_only(reply: &mut Reply) {
+    if let Some(length) = reply.body().size_hint().exact() {
+        reply.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    *reply.body_mut() = ResponseBody::Whole(None);
+}
+
+async fn dispatch(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming>) -> Reply {
+    let protocol = smart::protocol(request.headers());
+    let checked = route(request.method(), request.uri(), protocol)
+        .map_err(|reason| no_route(&reason))
+        .and_then(|route| match smart::check(&route.task, request.headers()) {
+            Ok(()) => Ok(route),
+            Err(reply) => Err(Some(reply)),
+        });
+    let (responder, arrives) = responder(front.settings.idle_timeout);
+    match checked {
+        Ok(route) => {
+            tokio::task::spawn_blocking(move || run(&front, peer, route, request, responder));
+        }
+        Err(Some(reply)) => {
+            let (head, body) = request.into_parts();
+            leave_unread(&front, &head.headers, body);
+            return reply;
+        }
+        Err(None) => {
+            tokio::task::spawn_blocking(move || {
+                responder.reply(welcome::page(&front.host, &request));
+            });
+        }
+    }
+    let failed = || text(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
+    arrives.await.unwrap_or_else(|_| failed())
+}
+
+/// The answer to a URL that names no repository; none yet for the server's own.
+fn no_route(reason: &NoRoute) -> Option<Reply> {
+    match reason {
+        NoRoute::Root => None,
+        NoRoute::NotFound => Some(not_found()),
+        NoRoute::Service => Some(text(StatusCode::FORBIDDEN, "Unsupported service")),
+        NoRoute::Method(allowed) => {
+            let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            Some(reply)
+        }
+    }
+}
+
+/// Asks the host, and does what is asked for; on a thread that may wait.
+fn run(
+    front: &Front,
+    peer: SocketAddr,
+    route: Route,
+    request: Request<Incoming>,
+    responder: Responder,
+) {
+    let Route { repository, task } = route;
+    let (head, body) = request.into_parts();
+    let caller = Caller { name: None, address: Some(peer.ip()) };
+    let asked = HostRequest { repository, task, caller, road: Road::Http };
+    let admitted = match front.host.admit(asked) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            tracing::info!(%peer, %refusal, "refused");
+            leave_unread(front, &head.headers, body);
+            return responder.reply(refused(&refusal));
+        }
+    };
+    match admitted.request().task {
+        Task::File { .. } => send_file(&admitted, head.headers.get(header::RANGE), responder),
+        Task::Smart { .. } if head.method == Method::HEAD => smart::head(&admitted, responder),
+        Task::Smart { .. } => {
+            smart::converse(admitted, &head.headers, body, &front.settings, responder);
+        }
+    }
+}
+
+fn send_file(admitted: &Admitted, range: Option<&HeaderValue>, responder: Responder) {
+    match admitted.file() {
+        Ok(file) => download::answer(&file, range, responder),
+        Err(refusal) => responder.reply(refused(&refusal)),
+    }
+}
+
+/// Takes the rest of a refused request in, unless the client waits to be asked for it.
+fn leave_unread(front: &Front, headers: &HeaderMap, body: Incoming) {
+    if !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
+        let settings = front.settings.clone();
+        tokio::spawn(async move { discard(body, &settings).await });
+    }
+}

@@ -1,0 +1,42 @@
+//! The page at `/`: what this is, for somebody who came with a browser.
+
+use std::fmt::Write as _;
+
+use host::Host;
+use hyper::{Request, StatusCode, header};
+
+use crate::reply::{Reply, refused, text};
+
+/// Repositories named on the page; of more, none is.
+const NAMED_MAX: usize = 20;
+
+/// What this server is and how to clone from it.
+pub(crate) fn page<B>(host: &Host, request: &Request<B>) -> Reply {
+    let (names, more) = match host.list(NAMED_MAX) {
+        Ok(listed) => listed,
+        Err(refusal) => return refused(&refusal),
+    };
+    let base = format!("http://{}", authority(request));
+    let mut page = format!("This is a Git server ({}).\n\n", host.settings().server.agent);
+    if more || names.is_empty() {
+        let _ = write!(page, "  git clone {base}/<repository>.git");
+    } else {
+        for repository in names {
+            let _ = writeln!(page, "  git clone {base}/{}", repository.url_path());
+        }
+    }
+    text(StatusCode::OK, page.trim_end())
+}
+
+/// The server's name as the client knows it.
+fn authority<B>(request: &Request<B>) -> &str {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte);
+    request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or(named)
+        .filter(|name| !name.is_empty() && name.bytes().all(plain))
+        .unwrap_or("<this server>")
+}

@@ -1,0 +1,34 @@
+//! Repositories that come to be because somebody pushes to a name that is free.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use object::HashKind;
+
+use crate::RepositoryName;
+use crate::catalogue::{repository_at, within};
+
+/// Where a repository of this name would lie below `folder`; `None` where none may be: inside
+/// of another repository, or behind a symbolic link that leads out of the folder.
+pub(crate) fn place(folder: &Path, name: &RepositoryName) -> Option<PathBuf> {
+    let mut file = name.below(folder).into_os_string();
+    if !name.as_bytes().ends_with(b".git") {
+        file.push(".git");
+    }
+    let path = PathBuf::from(file);
+    let mut above = path.ancestors().skip(1).take_while(|parent| *parent != folder);
+    if above.any(|parent| repository_at(parent).is_some()) {
+        return None;
+    }
+    let existing = path.ancestors().find(|parent| parent.symlink_metadata().is_ok())?;
+    (existing != path && within(folder, existing)).then_some(path)
+}
+
+/// Makes an empty bare repository, and the folders above it.
+pub(crate) fn make(path: &Path, hash: HashKind, branch: &str) -> Result<(), storage::Error> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)
+            .map_err(|source| storage::Error::io(parent.display(), source))?;
+    }
+    storage_disk::init_bare(path, hash, branch)
+}

@@ -1,0 +1,36 @@
+//! The repository that is not there yet: what a push to a new name would find.
+
+use std::sync::Arc;
+
+use gitconfig::{Config, IncludeContext};
+use object::RefName;
+use repository::Repository;
+use storage::{MemoryBlobs, MemoryRefs, Parts};
+
+use crate::settings::Settings;
+
+/// An empty repository in memory, with the user's and the system's configuration, as
+/// `create_on_push` would make it on disk.
+pub(crate) fn repository(settings: &Settings) -> Result<Repository, storage::Error> {
+    let config = Config::load_standard(
+        &|name| (settings.variable)(name),
+        None,
+        None,
+        &IncludeContext::default(),
+    )
+    .map_err(|error| storage::Error::corrupt("configuration", error))?;
+    let branch = format!("refs/heads/{}", settings.create_branch);
+    let head = RefName::new(&branch).map_err(|error| storage::Error::corrupt(branch, error))?;
+    let hash = settings.create_hash;
+    let parts = Parts {
+        refs: Arc::new(MemoryRefs::new(hash, head)),
+        blobs: Arc::new(MemoryBlobs::new()),
+        alternates: Vec::new(),
+        config,
+        hash,
+        local: None,
+        alternate_refs: Vec::new(),
+        alternate_refs_prefixes: Vec::new(),
+    };
+    Ok(Repository::open(parts, settings.engine.clone()))
+}

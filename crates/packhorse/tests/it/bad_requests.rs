@@ -1,0 +1,138 @@
+//! Clients that break the protocol: they are told so, and nothing is left behind.
+
+use std::io::{Read as _, Write as _};
+
+use testkit::{RealGit, Scenario};
+
+use crate::raw::{self, packet};
+use crate::serving::{Serving, files, pack_of};
+
+fn served() -> (RealGit, std::path::PathBuf, Serving) {
+    let git = RealGit::new();
+    let origin = Scenario::linear(5).build(&git, "srv/a.git");
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    (git, origin, server)
+}
+
+#[test]
+fn malformed_and_oversized_packets() {
+    let (_git, origin, server) = served();
+    let before = (files(&origin), server.open_files());
+    for service in ["git-upload-pack", "git-receive-pack"] {
+        for body in [
+            b"zzzz".as_slice(),
+            b"0003",
+            b"-004",
+            b"+00a",
+            b"ffffshort",
+            b"fff1",
+            b"00",
+            b"0010half",
+            b"\0\0\0\0\0\0\0\0",
+            b"PACK\0\0\0\x02\0\0\0\x01",
+            b"0009hello0000",
+        ] {
+            for protocol in ["version=0", "version=1", "version=2"] {
+                let headers = [("Git-Protocol", protocol)];
+                let reply = server.post("a.git", service, &headers, body);
+                let text = reply.text();
+                let words = text.contains("ERR ") || reply.status >= 400;
+                assert!(words, "{service} {protocol} {body:?}: {} {text:?}", reply.status);
+            }
+        }
+    }
+    server.settle(before.1);
+    assert_eq!(files(&origin), before.0);
+}
+
+#[test]
+fn unknown_commands_and_arguments() {
+    let (_git, origin, server) = served();
+    let before = files(&origin);
+    let command = |name: &str, arguments: &[&str]| {
+        let mut body = packet(format!("command={name}\n"));
+        body.extend_from_slice(b"0001");
+        arguments.iter().for_each(|argument| body.extend_from_slice(&packet(argument)));
+        body.extend_from_slice(b"0000");
+        server.fetch_v2("a.git", &body).text()
+    };
+    for (answer, words) in [
+        (command("launch-missiles", &[]), "launch-missiles"),
+        (command("ls-refs", &["rm -rf /\n"]), "rm -rf /"),
+        (command("fetch", &["want 1234\n"]), "1234"),
+        (command("fetch", &["filter nonsense\n", "done\n"]), "filter"),
+        (command("fetch", &["deepen -1\n", "done\n"]), "deepen"),
+        (command("fetch", &["deepen x\n", "done\n"]), "deepen"),
+    ] {
+        assert!(answer.contains("ERR ") && answer.contains(words), "{words}: {answer}");
+    }
+    assert_eq!(files(&origin), before);
+}
+
+#[test]
+fn wants_that_are_not_advertised_or_not_there() {
+    let (git, origin, server) = served();
+    let old = git.rev_parse(&origin, "main~2").to_string();
+    let lost = "1234567890123456789012345678901234567890";
+    let blob = git.rev_parse(&origin, "main:").to_string();
+    for want in [old.as_str(), lost, &blob] {
+        let body =
+            [packet(format!("want {want} side-band-64k\n")), b"0000".to_vec(), packet("done\n")]
+                .concat();
+        let text = server.post("a.git", "git-upload-pack", &[], &body).text();
+        assert!(text.contains("ERR ") && text.contains(want), "v0 {want}: {text}");
+    }
+    let body = [
+        packet("command=fetch"),
+        b"0001".to_vec(),
+        packet(format!("want {lost}\n")),
+        packet("done\n"),
+        b"0000".to_vec(),
+    ]
+    .concat();
+    let text = server.fetch_v2("a.git", &body).text();
+    assert!(text.contains("ERR ") && text.contains(lost), "v2: {text}");
+}
+
+#[test]
+fn pushes_cut_anywhere_leave_nothing() {
+    let (git, origin, server) = served();
+    let work = git.clone(&origin, "work", &["--quiet"]);
+    let tip = git.commit_file(&work, "new.txt", "new\n").to_string();
+    let pack = pack_of(&git, &work, "HEAD\n^HEAD~1\n");
+    let body = raw::push_body("refs/heads/new", &tip, &pack);
+    let headers = [("Content-Type", "application/x-git-receive-pack-request")];
+    let head = raw::head("POST", "/a.git/git-receive-pack", &headers, Some(body.len()));
+    let whole = [head.as_bytes(), &body].concat();
+    let before = (files(&origin), server.open_files());
+    let samples = (0..whole.len()).step_by(whole.len() / 60);
+    for cut in samples.chain([head.len() + 1, whole.len() - 20, whole.len() - 1]) {
+        raw::send_and_cut(server.authority(), &whole[..cut]);
+        server.settle(before.1);
+        assert_eq!(files(&origin), before.0, "cut at {cut} of {}", whole.len());
+    }
+    // The same push, whole.
+    let reply = raw::send(server.authority(), &head, &body);
+    assert!(reply.text().contains("ok refs/heads/new"), "{}", reply.text());
+    git.fsck_strict(&origin);
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_of_a_clone() {
+    let git = RealGit::new();
+    Scenario::big_blob(8 << 20).build(&git, "srv/a.git");
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    let tip = git.rev_parse(git.path("srv/a.git"), "main");
+    let body = [packet(format!("want {tip}\n")), b"0000".to_vec(), packet("done\n")].concat();
+    let headers = [("Content-Type", "application/x-git-upload-pack-request")];
+    let head = raw::head("POST", "/a.git/git-upload-pack", &headers, Some(body.len()));
+    let before = server.open_files();
+    for _ in 0..20 {
+        let mut stream =
+            std::net::TcpStream::connect(server.authority()).expect("the server listens");
+        stream.write_all(&[head.as_bytes(), &body].concat()).expect("the server reads");
+        stream.read_exact(&mut [0; 1000]).expect("the clone begins");
+    }
+    server.settle(before);
+    git.clone(server.url("a"), "clone", &["--quiet"]);
+}

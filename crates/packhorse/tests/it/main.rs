@@ -1,0 +1,19 @@
+//! The program as its users meet it: stock git, curl and rude clients against real processes.
+
+mod bad_packs;
+mod bad_requests;
+mod command_line;
+mod damage;
+mod dumb;
+mod fetch;
+mod http;
+mod memory;
+mod names;
+mod no_room;
+mod push;
+mod raw;
+mod refused_early;
+mod serving;
+mod startup;
+mod stdio;
+mod stop;

@@ -1,0 +1,91 @@
+//! What the server holds when nobody asks, and when somebody asks and does not listen.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use testkit::{RealGit, Scenario};
+
+use crate::raw::{self, packet};
+use crate::serving::{Serving, wait_until};
+
+#[test]
+fn an_idle_server_is_small() {
+    let git = RealGit::new();
+    Scenario::linear(50).build(&git, "srv/a.git");
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    assert_eq!(server.get("/", &[]).status, 200);
+    let (anonymous, resident) = (server.memory_kb("Anonymous"), server.memory_kb("Rss"));
+    println!("idle: {anonymous} kB anonymous, {resident} kB resident");
+    assert!(anonymous <= 6 << 10, "{anonymous} kB anonymous");
+    assert!(resident <= 24 << 10, "{resident} kB resident");
+}
+
+#[test]
+fn clients_that_read_nothing_cost_little() {
+    const CLIENTS: usize = 8;
+    const GAINED_KB_MAX: u64 = 64 << 10;
+    let git = RealGit::new();
+    let origin = Scenario::big_blob(64 << 20).build(&git, "srv/a.git");
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    let tip = git.rev_parse(&origin, "main");
+    let body = [packet(format!("want {tip} ofs-delta\n")), b"0000".to_vec(), packet("done\n")];
+    let body = body.concat();
+    let headers = [("Content-Type", "application/x-git-upload-pack-request")];
+    let head = raw::head("POST", "/a.git/git-upload-pack", &headers, Some(body.len()));
+    let request = [head.as_bytes(), &body].concat();
+    let begin = || {
+        let mut stream = TcpStream::connect(server.authority()).expect("the server listens");
+        stream.write_all(&request).expect("the server reads");
+        stream.read_exact(&mut [0; 4096]).expect("the clone begins");
+        stream
+    };
+    drop(begin());
+    let before = server.memory_kb("Anonymous");
+    let held: Vec<TcpStream> = (0..CLIENTS).map(|_| begin()).collect();
+    // All that can be in flight is, once the server has nothing left to do.
+    let mut last = (0, 0);
+    wait_until("the server waits for its clients", || {
+        let now = (cpu_ticks(server.pid()), server.memory_kb("Anonymous"));
+        let quiet = now == last && now.0 > 0;
+        last = now;
+        quiet
+    });
+    let gained = server.memory_kb("Anonymous").saturating_sub(before);
+    println!("{CLIENTS} clients that read nothing: {gained} kB more");
+    assert!(gained <= GAINED_KB_MAX, "gained {gained} kB");
+
+    // They hold nobody else up, and one that comes back gets everything.
+    git.clone(server.url("a"), "clone", &["--quiet", "--bare"]);
+    let mut first = held.into_iter().next().expect("a client");
+    let mut rest = Vec::new();
+    first.read_to_end(&mut rest).expect("the rest of the clone");
+    assert!(rest.len() > 64 << 20);
+}
+
+/// Clock ticks the process has used so far.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+    let after_name = stat.rsplit(')').next().expect("the program's name in parentheses");
+    let fields: Vec<u64> = after_name.split(' ').filter_map(|field| field.parse().ok()).collect();
+    // Without state, the only field that is no number: utime and stime.
+    fields[10] + fields[11]
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_let_go() {
+    let git = RealGit::new();
+    let origin = Scenario::big_blob(64 << 20).build(&git, "srv/a.git");
+    let file = git.path("packhorse.toml");
+    std::fs::write(&file, "[limits]\nidle_timeout_ms = 100\n").expect("a file");
+    let options = ["--config", file.to_str().expect("UTF-8")];
+    let server = Serving::start(&git, git.path("srv"), &options);
+    let tip = git.rev_parse(&origin, "main");
+    let body = [packet(format!("want {tip}\n")), b"0000".to_vec(), packet("done\n")].concat();
+    let headers = [("Content-Type", "application/x-git-upload-pack-request")];
+    let head = raw::head("POST", "/a.git/git-upload-pack", &headers, Some(body.len()));
+    let before = server.open_files();
+    let mut stream = TcpStream::connect(server.authority()).expect("the server listens");
+    stream.write_all(&[head.as_bytes(), &body].concat()).expect("the server reads");
+    server.settle(before);
+    drop(stream);
+}

@@ -1,0 +1,151 @@
+//! A running server over a scratch folder, and what can be seen of it from outside.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use testkit::{RealGit, ServerProcess};
+
+use crate::raw::{self, Reply};
+
+/// How long something that must happen may take before it is called hung.
+const HUNG: Duration = Duration::from_secs(120);
+
+/// The program under test.
+pub fn packhorse(git: &RealGit) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    git.isolate(&mut command);
+    command
+}
+
+/// A server; what it logged is judged when it goes.
+pub struct Serving {
+    server: ServerProcess,
+    log: PathBuf,
+}
+
+impl Serving {
+    /// `packhorse serve DIR --listen 127.0.0.1:0 OPTIONS`.
+    pub fn start(git: &RealGit, dir: impl AsRef<Path>, options: &[&str]) -> Self {
+        let mut command = packhorse(git);
+        command.arg("serve").arg(dir.as_ref()).args(["--listen", "127.0.0.1:0"]).args(options);
+        Self::spawn(git, command)
+    }
+
+    /// Any command that ends up serving.
+    pub fn spawn(git: &RealGit, mut command: Command) -> Self {
+        let log = git.path("server.log");
+        command.env("PACKHORSE_LOG", "info").env("RUST_BACKTRACE", "0");
+        command.stderr(File::create(&log).expect("a log file"));
+        Serving { server: ServerProcess::spawn_http(command), log }
+    }
+
+    /// The URL of a repository.
+    pub fn url(&self, name: &str) -> String {
+        format!("{}{name}", self.server.address())
+    }
+
+    pub fn authority(&self) -> &str {
+        self.server.authority()
+    }
+
+    pub fn process(&mut self) -> &mut ServerProcess {
+        &mut self.server
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log is text")
+    }
+
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        raw::send(self.authority(), &raw::head("GET", path, headers, None), b"")
+    }
+
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        raw::send(self.authority(), &raw::head(method, path, headers, None), b"")
+    }
+
+    /// A request of a smart client; `service` is `git-upload-pack` or `git-receive-pack`.
+    pub fn post(&self, name: &str, service: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let content_type = format!("application/x-{service}-request");
+        let mut all = vec![("Content-Type", content_type.as_str())];
+        all.extend_from_slice(headers);
+        let path = format!("/{name}/{service}");
+        raw::send(self.authority(), &raw::head("POST", &path, &all, Some(body.len())), body)
+    }
+
+    /// A push of one new ref, as a smart client sends it.
+    pub fn push(&self, name: &str, body: &[u8]) -> Reply {
+        self.post(name, "git-receive-pack", &[], body)
+    }
+
+    /// A fetch in protocol v2.
+    pub fn fetch_v2(&self, name: &str, body: &[u8]) -> Reply {
+        self.post(name, "git-upload-pack", &[("Git-Protocol", "version=2")], body)
+    }
+
+    /// Open file descriptors of the server.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a live process").count()
+    }
+
+    /// Kilobytes of one line of `/proc/PID/smaps_rollup`.
+    pub fn memory_kb(&self, line: &str) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()));
+        let rollup = rollup.expect("a live process");
+        let found = rollup.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
+        let kilobytes = found.and_then(|value| value.trim().strip_suffix(" kB"));
+        kilobytes.and_then(|value| value.trim().parse().ok()).expect("a size in kB")
+    }
+
+    /// Waits until the server has as few open files as before: every request is over.
+    pub fn settle(&self, open_files: usize) {
+        wait_until("the server closes its files", || self.open_files() <= open_files);
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let log = self.log();
+            assert!(!log.contains("panicked"), "the server panicked:\n{log}");
+        }
+    }
+}
+
+/// Waits for something that shows only to whoever looks.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < HUNG, "never came: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Every file and folder below `dir` with its size: what a refused push must leave alone.
+pub fn files(dir: impl AsRef<Path>) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.as_ref().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let meta = entry.metadata().expect("a file's size");
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path(), if meta.is_dir() { 0 } else { meta.len() });
+        }
+    }
+    found
+}
+
+/// The pack git would push for `revisions`.
+pub fn pack_of(git: &RealGit, dir: &Path, revisions: &str) -> Vec<u8> {
+    git.ok_with_input(dir, &["pack-objects", "--revs", "--stdout", "-q"], revisions.as_bytes())
+        .stdout
+}

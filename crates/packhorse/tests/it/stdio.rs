@@ -1,0 +1,142 @@
+//! The drop-ins for git's server programs.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use testkit::{RealGit, Scenario, Transcript};
+
+use crate::serving::packhorse;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_packhorse");
+
+/// Links named like git's programs.
+fn links(git: &RealGit) -> (PathBuf, PathBuf) {
+    let links = ["git-upload-pack", "git-receive-pack"].map(|name| {
+        let link = git.path(name);
+        symlink(PROGRAM, &link).expect("a link");
+        link
+    });
+    let [upload, receive] = links;
+    (upload, receive)
+}
+
+#[test]
+fn clones_and_pushes_through_options_and_links() {
+    for protocol in [0, 1, 2] {
+        let git = RealGit::new().protocol(protocol);
+        let origin = Scenario::branchy(30).build(&git, "origin.git");
+        let (upload, receive) = links(&git);
+        for program in [format!("{PROGRAM} upload-pack"), upload.display().to_string()] {
+            let name = format!("clone-{}", program.len());
+            let option = format!("--upload-pack={program}");
+            let url = format!("file://{}", origin.display());
+            let clone = git.clone(&url, &name, &["--mirror", &option]);
+            assert_eq!(git.refs(&clone), git.refs(&origin), "protocol {protocol}");
+            git.fsck_strict(&clone);
+        }
+        let work = git.clone(&origin, "work", &["--no-local"]);
+        for program in [format!("{PROGRAM} receive-pack"), receive.display().to_string()] {
+            let tip = git.commit_file(&work, &format!("{}.txt", program.len()), "new\n");
+            let option = format!("--receive-pack={program}");
+            git.ok(&work, &["push", "-q", &option, "origin", "HEAD:main"]);
+            assert_eq!(git.rev_parse(&origin, "main"), tip);
+            git.fsck_strict(&origin);
+        }
+    }
+}
+
+#[test]
+fn shallow_partial_and_atomic_work_over_pipes_too() {
+    let git = RealGit::new();
+    let origin = Scenario::linear(20).build(&git, "origin.git");
+    git.ok(&origin, &["config", "uploadpack.allowFilter", "true"]);
+    let url = format!("file://{}", origin.display());
+    let upload = format!("--upload-pack={PROGRAM} upload-pack");
+    let receive = format!("--receive-pack={PROGRAM} receive-pack");
+    let clone = git.clone(&url, "clone", &["--depth=2", "--filter=blob:none", &upload]);
+    assert_eq!(git.ok(&clone, &["rev-list", "--count", "HEAD"]), "2");
+    git.ok(&clone, &["fetch", "-q", &upload, "--unshallow"]);
+    git.commit_file(&clone, "new.txt", "new\n");
+    let push = ["push", "-q", "--atomic", &receive, "origin", "HEAD:main", "HEAD:refs/tags/v1"];
+    git.ok(&clone, &push);
+    assert_eq!(git.rev_parse(&origin, "v1"), git.rev_parse(&clone, "HEAD"));
+    git.fsck_strict(&origin);
+}
+
+#[test]
+fn paths_are_found_as_git_finds_them() {
+    let git = RealGit::new();
+    let bare = Scenario::linear(2).build(&git, "bare.git");
+    let tree = git.clone(&bare, "tree", &["--quiet"]);
+    let separate = git.clone(&bare, "file", &["--separate-git-dir", "elsewhere.git"]);
+    let home = git.home().join("mine.git");
+    std::fs::rename(git.clone(&bare, "mine.git", &["--bare"]), &home).expect("move it");
+    let found = |args: &[&str]| {
+        let mut command = packhorse(&git);
+        command.current_dir(git.root()).arg("upload-pack").arg("--advertise-refs").args(args);
+        command.output().expect("the program runs")
+    };
+    let (tree, separate) = (tree.display().to_string(), separate.display().to_string());
+    for path in
+        ["bare.git", "bare.git/", "bare", "tree", "tree/.git", "~/mine.git", &tree, &separate]
+    {
+        let output = found(&[path]);
+        assert!(output.status.success(), "{path}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("refs/heads/main"), "{path}");
+    }
+    assert!(found(&["--strict", "bare.git"]).status.success());
+    assert!(found(&["--strict", "--timeout=9", "bare.git"]).status.success());
+    for args in [["--strict", "bare"], ["--strict", "tree"], ["--no-strict", "none"]] {
+        let output = found(&args);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(128), "{args:?}");
+        assert!(words.contains("does not appear to be a git repository"), "{words}");
+    }
+}
+
+#[test]
+fn stateless_rounds_are_answered_without_an_advertisement() {
+    let git = RealGit::new();
+    let origin = Scenario::linear(2).build(&git, "origin.git");
+    let mut command = packhorse(&git);
+    command.args(["upload-pack", "--stateless-rpc"]).arg(&origin).env("GIT_PROTOCOL", "version=2");
+    let session = Transcript::new(
+        "> command=ls-refs
+         > 0001
+         > symrefs
+         > ref-prefix HEAD
+         > 0000
+         < {main} HEAD symref-target:refs/heads/main
+         < 0000",
+    );
+    let status = session.name("main", git.rev_parse(&origin, "main")).check_process(command);
+    assert!(status.success());
+
+    for service in ["upload-pack", "receive-pack"] {
+        let mut command = packhorse(&git);
+        command.arg(service).arg("--http-backend-info-refs").arg(&origin).stdin(Stdio::null());
+        let advertised = command.output().expect("the program runs");
+        let text = String::from_utf8_lossy(&advertised.stdout).into_owned();
+        assert!(text.contains("refs/heads/main") && text.ends_with("0000"), "{service}: {text}");
+    }
+}
+
+#[test]
+fn a_silent_client_is_let_go_after_the_timeout() {
+    let git = RealGit::new();
+    let origin = Scenario::linear(2).build(&git, "origin.git");
+    let mut child = packhorse(&git)
+        .args(["upload-pack", "--timeout=1"])
+        .arg(&origin)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let held = child.stdin.take();
+    let output = child.wait_with_output().expect("it ends by itself");
+    drop(held);
+    assert_eq!(output.status.code(), Some(128));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("timed out"), "{output:?}");
+}
