@@ -1,7 +1,9 @@
 //! From names to repositories: a folder of them, one alone, or any path of this machine.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -242,8 +244,10 @@ fn folder_entry(folder: &Path, name: &RepositoryName) -> Option<PathBuf> {
     let mut with_git = plain.clone().into_os_string();
     with_git.push(".git");
     let mut candidates = vec![plain.clone(), with_git.into()];
-    if let Some(stem) = plain.as_os_str().to_str().and_then(|path| path.strip_suffix(".git")) {
-        candidates.push(stem.into());
+    // A work tree is listed with `.git`, which its folder does not have.
+    let stem = plain.as_os_str().as_bytes().strip_suffix(b".git");
+    if let Some(stem) = stem.filter(|stem| !stem.ends_with(b".git")) {
+        candidates.push(OsStr::from_bytes(stem).into());
     }
     let git_dir = candidates.iter().find_map(|path| repository_at(path))?;
     within(folder, &git_dir).then_some(git_dir)

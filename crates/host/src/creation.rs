@@ -17,11 +17,18 @@ pub(crate) fn place(folder: &Path, name: &RepositoryName) -> Option<PathBuf> {
     }
     let path = PathBuf::from(file);
     let mut above = path.ancestors().skip(1).take_while(|parent| *parent != folder);
-    if above.any(|parent| repository_at(parent).is_some()) {
+    if above.any(|parent| repository_at(parent).is_some() || with_git(parent).is_some()) {
         return None;
     }
     let existing = path.ancestors().find(|parent| parent.symlink_metadata().is_ok())?;
     (existing != path && within(folder, existing)).then_some(path)
+}
+
+/// The repository that answers to the name of a folder.
+fn with_git(folder: &Path) -> Option<PathBuf> {
+    let mut name = folder.as_os_str().to_owned();
+    name.push(".git");
+    repository_at(Path::new(&name))
 }
 
 /// Makes an empty bare repository, and the folders above it.

@@ -116,32 +116,32 @@ fn serve(plan: Plan) -> Result<bool, String> {
             .await
             .map_err(|error| format!("cannot listen on {}: {error}", plan.listen))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
         welcome(&plan, &catalogue, address);
         let host = Arc::new(Host::new(catalogue, plan.settings.clone()));
-        Ok::<_, String>(Server::new(host, plan.http.clone()).run(listener, stop_signal()).await)
+        Ok::<_, String>(Server::new(host, plan.http.clone()).run(listener, stop).await)
     });
     // Threads that still answer somebody are not waited for twice.
     runtime.shutdown_timeout(Duration::from_millis(100));
     drained
 }
 
-/// Ready at Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once.
-async fn stop_signal() {
+/// Ready at Ctrl-C or SIGTERM, from now on; a second Ctrl-C ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tracing::warn!("stopping: running requests are finished first");
-    tokio::spawn(async move {
-        interrupt.recv().await;
-        std::process::exit(130);
-    });
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::warn!("stopping: running requests are finished first");
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            std::process::exit(130);
+        });
+    })
 }
 
 #[allow(clippy::print_stdout)] // What is served, and how, is this command's answer.

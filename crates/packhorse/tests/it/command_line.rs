@@ -56,7 +56,7 @@ fn completions_exist_for_the_usual_shells() {
 fn a_pack_is_taken_in_without_a_push() {
     let git = RealGit::new();
     let source = Scenario::branchy(30).build(&git, "source.git");
-    let pack = pack_of(&git, &source, "--all\n");
+    let pack = pack_of(&git, &source, "main\n");
     for threads in ["1", "4"] {
         let target = git.init_bare(format!("target-{threads}.git"));
         let mut child = packhorse(&git)

@@ -74,7 +74,7 @@ fn a_read_only_disk() {
     refuses_but_serves(&git, &server, &origin);
     let work = git.clone(server.url("a.git"), "work", &["--quiet"]);
     // Without new objects the refs are what cannot be written.
-    let words = git.fail(&work, &["push", "origin", "HEAD:other", "HEAD~1:another"]);
+    let words = git.fail(&work, &["push", "origin", "HEAD:other", "HEAD~1:refs/heads/more"]);
     assert!(words.contains("remote rejected"), "{words}");
     let words = git.fail(&work, &["push", "origin", ":main"]);
     assert!(words.contains("remote rejected"), "{words}");

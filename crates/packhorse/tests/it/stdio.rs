@@ -102,13 +102,15 @@ fn stateless_rounds_are_answered_without_an_advertisement() {
     let mut command = packhorse(&git);
     command.args(["upload-pack", "--stateless-rpc"]).arg(&origin).env("GIT_PROTOCOL", "version=2");
     let session = Transcript::new(
-        "> command=ls-refs
-         > 0001
-         > symrefs
-         > ref-prefix HEAD
-         > 0000
-         < {main} HEAD symref-target:refs/heads/main
-         < 0000",
+        "
+        > command=ls-refs
+        > 0001
+        > symrefs
+        > ref-prefix HEAD
+        > 0000
+        < {main} HEAD symref-target:refs/heads/main
+        < 0000
+        ",
     );
     let status = session.name("main", git.rev_parse(&origin, "main")).check_process(command);
     assert!(status.success());

@@ -123,6 +123,7 @@ impl<'a, 'c> Rounds<'a, 'c> {
         let hash = self.request.object_format;
         let (mut got_common, mut got_other) = (false, false);
         let mut haves = 0;
+        let mut negotiating = false;
         loop {
             match wire::v0::read_have(reader, hash)? {
                 HaveLine::Have(id) => {
@@ -148,13 +149,14 @@ impl<'a, 'c> Rounds<'a, 'c> {
                     self.answer_done(writer)?;
                     return Ok(Ended::SendPack);
                 }
-                HaveLine::Eof if self.exchange == Exchange::Round => {
-                    self.end_of_round(got_common, got_other, writer)?;
-                    writer.flush()?;
+                // A stateless client that deepens takes the boundary first, and comes back; one
+                // more packet here would be taken for the beginning of the next answer.
+                HaveLine::Eof if self.exchange == Exchange::Round && !negotiating => {
                     return Ok(Ended::ComeBack);
                 }
                 HaveLine::Eof => return Err(wire::Error::HungUp.into()),
             }
+            negotiating = true;
         }
     }
 
