@@ -104,7 +104,9 @@ pub struct Hooks<'a> {
     folder: PathBuf,
     configured: ConfiguredHooks,
     environment: &'a HookEnvironment,
+    variables: Vec<(OsString, OsString)>,
     limits: HookLimits,
+    advises: bool,
 }
 
 impl<'a> Hooks<'a> {
@@ -126,7 +128,36 @@ impl<'a> Hooks<'a> {
             None => common_dir.join("hooks"),
         };
         let configured = ConfiguredHooks::from_config(config)?;
-        Ok(Hooks { git_dir: git_dir.to_owned(), folder, configured, environment, limits })
+        let advises = config.bool("advice.ignoredHook").map_err(HookConfigError::Config)?;
+        Ok(Hooks {
+            git_dir: git_dir.to_owned(),
+            folder,
+            configured,
+            environment,
+            variables: Vec::new(),
+            limits,
+            advises: advises.unwrap_or(true),
+        })
+    }
+
+    /// Sets a variable for every hook of this session from now on.
+    pub fn set_variable(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// What git advises when a hook lies in the folder and cannot be executed; `None` when it
+    /// can, is not there, or `advice.ignoredHook` is off.
+    pub fn advice(&self, event: &str) -> Option<String> {
+        let ignored = self.advises
+            && self.in_folder(event).is_none()
+            && self.git_dir.join(&self.folder).join(event).is_file();
+        ignored.then(|| {
+            format!(
+                "hint: The '{}' hook was ignored because it's not set as executable.\n\
+                 hint: You can disable this warning with `git config set advice.ignoredHook false`.\n",
+                self.folder.join(event).display()
+            )
+        })
     }
 
     /// Whether anything runs for an event.
@@ -174,6 +205,7 @@ impl<'a> Hooks<'a> {
         command.current_dir(&self.git_dir);
         self.environment.apply(command);
         command.env("GIT_DIR", ".");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.envs(extra.iter().map(|(name, value)| (name, value)));
     }
 

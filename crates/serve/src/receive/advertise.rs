@@ -3,20 +3,22 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use bstr::{BStr, BString};
+use bstr::BStr;
 use object::ObjectId;
 use repository::Repository;
 use storage::{RefSnapshot, RefView, TargetView};
 use wire::advertise::RefAdvertisement;
 use wire::{PacketWriter, Protocol, ReceivePackOffer, Sink};
 
+use crate::hooks::Hooks;
 use crate::{Error, HiddenRefs, Namespace};
 
-use super::refs;
+use super::{alternates, refs};
 
 /// Writes the advertisement and flushes it.
 pub(super) fn advertise(
     repo: &Repository,
+    hooks: Option<&Hooks<'_>>,
     namespace: &Namespace,
     hidden: &HiddenRefs,
     protocol: Protocol,
@@ -35,28 +37,9 @@ pub(super) fn advertise(
         }
         listing.show(shown, id)
     })?;
-    for alternate in &repo.parts().alternate_refs {
-        alternate_haves(repo, &*alternate.snapshot()?, &mut listing)?;
-    }
+    alternates::each_tip(repo, hooks, &mut |id| listing.show(None, id))?;
     listing.finish(&snapshot.shallow()?)?;
     writer.flush()?;
-    Ok(())
-}
-
-/// Tips of a repository that objects are borrowed from: the client need not send them.
-fn alternate_haves(
-    repo: &Repository,
-    snapshot: &dyn RefSnapshot,
-    listing: &mut Listing<'_, '_>,
-) -> Result<(), Error> {
-    let whole = [BString::from("refs/")];
-    let prefixes = match repo.parts().alternate_refs_prefixes.as_slice() {
-        [] => &whole[..],
-        prefixes => prefixes,
-    };
-    for prefix in prefixes {
-        each_ref(snapshot, prefix.as_ref(), &mut |_, id| listing.show(None, id))?;
-    }
     Ok(())
 }
 
@@ -65,7 +48,8 @@ struct Seen(Option<HashSet<ObjectId>>);
 
 impl Seen {
     fn new(repo: &Repository, namespace: &Namespace) -> Self {
-        let repeats = !namespace.is_whole() || !repo.parts().alternate_refs.is_empty();
+        let borrows = repo.local().is_some_and(|local| !local.alternate_dirs.is_empty());
+        let repeats = !namespace.is_whole() || borrows || !repo.parts().alternate_refs.is_empty();
         Seen(repeats.then(HashSet::new))
     }
 

@@ -39,13 +39,14 @@ impl Connectivity {
         Ok(Connectivity { objects: incoming.objects()?, existing, shallow, keepalive_seconds })
     }
 
-    /// Refuses the commands below whose new object something is missing. One look for all of
-    /// them; only when that fails, one for each.
+    /// Refuses the commands below whose new object something is missing; false when there are
+    /// any. One look for all of them; only when that fails, one for each.
     pub fn check(
         &self,
         commands: &mut [Command],
         messages: &mut Messages<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        let mut whole = true;
         let checked = |command: &Command| command.is_pending() && !command.deletes();
         let (deep, cut): (Vec<usize>, Vec<usize>) = (0..commands.len())
             .filter(|at| checked(&commands[*at]))
@@ -55,6 +56,7 @@ impl Connectivity {
             for at in deep {
                 if !self.is_connected(&[commands[at].new], &[], messages)? {
                     commands[at].refuse("missing necessary objects");
+                    whole = false;
                 }
             }
         }
@@ -62,9 +64,10 @@ impl Connectivity {
             let roots = commands[at].shallow_roots.clone();
             if !self.is_connected(&[commands[at].new], &roots, messages)? {
                 commands[at].refuse("shallow error");
+                whole = false;
             }
         }
-        Ok(())
+        Ok(whole)
     }
 
     fn is_connected(

@@ -19,7 +19,7 @@ use super::context::{Context, Now};
 use super::messages::Messages;
 use super::proc_receive::{self, Negotiated};
 use super::transaction::{self, Batch, Failed, Together};
-use super::unpack::Unpacked;
+use super::unpack::{self, UnpackStatus, Unpacked};
 
 /// Another command of an atomic push was refused.
 const ATOMIC_FAILURE: &str = "atomic push failure";
@@ -34,25 +34,26 @@ pub(super) struct Push<'a> {
 
 impl Push<'_> {
     /// Carries the commands out, as far as everybody agrees. Each command ends up refused or
-    /// done; on an error nothing has been done.
+    /// done; on an error nothing has been done. Returns what the report says of the pack.
     pub fn execute(
         &self,
         commands: &mut [Command],
         unpacked: Unpacked,
         messages: &mut Messages<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<UnpackStatus, Error> {
         let incoming = match unpacked {
-            Unpacked::Refused(_) => {
-                commands.iter_mut().for_each(|command| command.refuse("unpacker error"));
-                return Ok(());
-            }
+            Unpacked::Refused(reason) => return Ok(unpacker_error(commands, reason)),
             Unpacked::Quarantined(incoming) => Some(incoming),
             Unpacked::Nothing => None,
         };
         if let Some(incoming) = incoming.as_ref().filter(|_| !self.skip_connectivity_check) {
             let keepalive_seconds = self.context.settings.hook_limits.keepalive_seconds;
             let connectivity = Connectivity::new(self.context.repo, incoming, keepalive_seconds)?;
-            connectivity.check(commands, messages)?;
+            let whole = connectivity.check(commands, messages)?;
+            if !whole && self.context.settings.fsck.is_some() {
+                // Who checks objects checks that what they name is there, too.
+                return Ok(unpacker_error(commands, unpack::REFUSED.into()));
+            }
         }
         self.refuse_hidden(commands);
         let patterns = &self.context.settings.proc_receive_refs;
@@ -60,7 +61,7 @@ impl Push<'_> {
 
         if self.pre_receive(commands, incoming.as_ref(), messages) {
             refuse_rest(commands, "pre-receive hook declined");
-            return Ok(());
+            return Ok(Ok(()));
         }
         let objects = match &incoming {
             Some(incoming) => incoming.objects()?,
@@ -68,7 +69,7 @@ impl Push<'_> {
         };
         self.examine(commands, objects, messages)?;
         if commands.iter().all(|command| command.error.is_some()) {
-            return Ok(());
+            return Ok(Ok(()));
         }
         if messages.is_broken() {
             // Nobody would learn that the refs moved; nothing is visible yet.
@@ -80,10 +81,10 @@ impl Push<'_> {
         {
             messages.error(error.to_string());
             refuse_rest(commands, "unable to migrate objects to permanent storage");
-            return Ok(());
+            return Ok(Ok(()));
         }
         self.move_refs(commands, wants_proc_receive, messages);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Refuses what can be refused while nothing is visible yet. git looks only after it has
@@ -295,6 +296,12 @@ impl Push<'_> {
         }
         transaction::commit(self.context, &now, batch, together, commands, messages)
     }
+}
+
+/// Nothing of the pack is taken.
+fn unpacker_error(commands: &mut [Command], reason: String) -> UnpackStatus {
+    commands.iter_mut().for_each(|command| command.refuse("unpacker error"));
+    Err(reason)
 }
 
 /// The commands that this server, and no hook, is still to carry out.

@@ -9,6 +9,7 @@
 
 mod advertise;
 mod aliases;
+mod alternates;
 mod certificate;
 mod checks;
 mod commands;
@@ -54,6 +55,17 @@ use self::unpack::Unpacked;
 pub use self::proc_receive::ProcReceiveRefs;
 pub use self::reflog::Pusher;
 pub use self::settings::{DenyAction, ReceiveSettings};
+
+/// The hooks of a push (githooks).
+const HOOKS: [&str; 7] = [
+    "pre-receive",
+    "update",
+    "proc-receive",
+    "post-receive",
+    "post-update",
+    "reference-transaction",
+    "push-to-checkout",
+];
 
 /// Everything one session of receive-pack is run with.
 pub struct ReceivePack<'a> {
@@ -123,7 +135,18 @@ impl ReceivePack<'_> {
         if self.exchange != Exchange::Round {
             let protocol = self.protocol.of_service(Service::ReceivePack);
             let hidden = &self.settings.hidden_refs;
-            advertise::advertise(self.repo, &self.namespace, hidden, protocol, &offer, output)?;
+            // Only one setting needs a program before the client has asked for anything.
+            let asks = self.repo.config().string("core.alternateRefsCommand").is_some();
+            let hooks = if asks { self.hooks()? } else { None };
+            advertise::advertise(
+                self.repo,
+                hooks.as_ref(),
+                &self.namespace,
+                hidden,
+                protocol,
+                &offer,
+                output,
+            )?;
         }
         if self.exchange == Exchange::Advertise {
             return Ok(Outcome::default());
@@ -163,7 +186,19 @@ impl ReceivePack<'_> {
         for warning in &self.settings.warnings {
             messages.warning(warning);
         }
-        let hooks = self.hooks()?;
+        let mut hooks = self.hooks()?;
+        let mut commands: Vec<Command> =
+            request.commands.iter().cloned().map(Command::new).collect();
+        if !request.push_options_match_cert() {
+            commands::refuse_rest(&mut commands, "inconsistent push options");
+        }
+        for event in HOOKS {
+            if let Some(advice) = hooks.as_ref().and_then(|hooks| hooks.advice(event)) {
+                messages.raw(advice.as_bytes());
+            }
+        }
+        let unpacked = self.unpack(request, &mut commands, input, messages)?;
+        let _boundary = shallow::show_hooks(self.repo, &commands, hooks.as_mut())?;
         let context = Context {
             repo: self.repo,
             settings: &self.settings,
@@ -177,13 +212,6 @@ impl ReceivePack<'_> {
                 self.now_seconds,
             ),
         };
-        let mut commands: Vec<Command> =
-            request.commands.iter().cloned().map(Command::new).collect();
-        if !request.push_options_match_cert() {
-            commands::refuse_rest(&mut commands, "inconsistent push options");
-        }
-        let unpacked = self.unpack(request, &mut commands, input, messages)?;
-        let unpack_status = unpacked.status();
         let certificate = self.certificate(request, nonce, &context)?;
         let push = Push {
             context: &context,
@@ -191,7 +219,7 @@ impl ReceivePack<'_> {
             certificate,
             skip_connectivity_check: self.skip_connectivity_check,
         };
-        push.execute(&mut commands, unpacked, messages)?;
+        let unpack_status = push.execute(&mut commands, unpacked, messages)?;
 
         let report = report::report(&commands, unpack_status).encode(request.report())?;
         if let Some(report) = report {

@@ -2,7 +2,7 @@
 
 use bstr::{BStr, BString, ByteSlice as _};
 use gitconfig::{Config, ConfigError};
-use object::{FsckOptions, HashKind, ObjectId};
+use object::{FsckOptions, HashKind};
 
 use crate::HiddenRefs;
 use crate::hooks::HookLimits;
@@ -39,6 +39,8 @@ pub struct ReceiveSettings {
     /// What received objects are checked for; `None` unless `receive.fsckObjects` or
     /// `transfer.fsckObjects` is set.
     pub fsck: Option<FsckOptions>,
+    /// Why objects cannot be checked as configured; no pack is taken then.
+    pub fsck_fault: Option<String>,
     /// Packs with fewer objects are unpacked; only when `receive.unpackLimit` or
     /// `transfer.unpackLimit` is set, otherwise every pack is kept.
     pub unpack_limit: Option<u32>,
@@ -78,6 +80,7 @@ impl ReceiveSettings {
     pub fn from_config(config: &Config, hash: HashKind) -> Result<Self, ConfigError> {
         let flag = |key: &str, default: bool| Ok(config.bool(key)?.unwrap_or(default));
         let mut warnings = Vec::new();
+        let mut fsck_fault = None;
         let mut hook_limits = HookLimits::default();
         if let Some(seconds) = config.int("receive.keepAlive")? {
             hook_limits.keepalive_seconds = u64::try_from(seconds).unwrap_or(0);
@@ -87,7 +90,8 @@ impl ReceiveSettings {
             deny_non_fast_forwards: flag("receive.denyNonFastForwards", false)?,
             deny_current_branch: deny_action(config, "receive.denyCurrentBranch")?,
             deny_delete_current: deny_action(config, "receive.denyDeleteCurrent")?,
-            fsck: fsck_options(config, hash, &mut warnings)?,
+            fsck: fsck_options(config, hash, &mut warnings, &mut fsck_fault)?,
+            fsck_fault,
             unpack_limit: unpack_limit(config)?,
             max_input_size: positive(config.int("receive.maxInputSize")?),
             advertise_atomic: flag("receive.advertiseAtomic", true)?,
@@ -140,6 +144,7 @@ fn fsck_options(
     config: &Config,
     hash: HashKind,
     warnings: &mut Vec<String>,
+    fault: &mut Option<String>,
 ) -> Result<Option<FsckOptions>, ConfigError> {
     let wanted = match config.bool("receive.fsckObjects")? {
         Some(own) => Some(own),
@@ -153,24 +158,16 @@ fn fsck_options(
     let fsck: &BStr = b"fsck".as_bstr();
     for (key, value) in config.section_entries("receive", Some(fsck)) {
         let Some(value) = value.filter(|_| key != "skiplist") else { continue };
-        if let Err(words) = options.set(key.as_bytes(), value) {
-            warnings.push(words);
+        if options.set(key.as_bytes(), value).is_err() {
+            warnings.push(format!("skipping unknown msg id '{key}'"));
         }
     }
     if let Some(path) = config.path("receive.fsck.skipList")? {
-        match std::fs::read(&path) {
-            Ok(text) => options.skip_list.extend(skip_list(&text, hash)),
-            Err(error) => warnings
-                .push(format!("could not open object name list: {}: {error}", path.display())),
-        }
+        let added = match std::fs::read(&path) {
+            Ok(text) => options.add_skip_list(&text, hash),
+            Err(_) => Err(format!("could not open object name list: {}", path.display())),
+        };
+        *fault = added.err();
     }
     Ok(Some(options))
-}
-
-/// One object id a line; `#` starts a comment.
-fn skip_list(text: &[u8], hash: HashKind) -> impl Iterator<Item = ObjectId> {
-    text.lines().filter_map(move |line| {
-        let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
-        ObjectId::from_hex_of(line.trim(), hash)
-    })
 }

@@ -1,12 +1,17 @@
 //! Pushes from shallow clones: which commits a command would bring in without their parents.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use object::{Kind, ObjectId};
-use repository::Objects;
+use repository::{Objects, Repository};
 use storage::RefSnapshot;
 
 use crate::Error;
+use crate::hooks::Hooks;
 
 use super::commands::Command;
 
@@ -89,4 +94,46 @@ fn roots_below(
         }
     }
     Ok(met)
+}
+
+/// How many such files this process has made: each has a name of its own.
+static SHOWN: AtomicU64 = AtomicU64::new(0);
+
+/// A file that lists where history would end with the push; removed on drop.
+pub(super) struct BoundaryFile(PathBuf);
+
+/// Lets hooks walk what a shallow push brings (`GIT_SHALLOW_FILE`), although the repository
+/// becomes shallow only together with its refs.
+pub(super) fn show_hooks(
+    repo: &Repository,
+    commands: &[Command],
+    hooks: Option<&mut Hooks<'_>>,
+) -> Result<Option<BoundaryFile>, Error> {
+    let new: BTreeSet<ObjectId> =
+        commands.iter().flat_map(|command| command.shallow_roots.iter().copied()).collect();
+    let (Some(hooks), Some(local)) = (hooks, repo.local()) else { return Ok(None) };
+    if new.is_empty() {
+        return Ok(None);
+    }
+    let mut ids = new;
+    ids.extend(repo.refs().snapshot()?.shallow()?);
+    let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    let (process, number) = (std::process::id(), SHOWN.fetch_add(1, Ordering::Relaxed));
+    let path = local.common_dir.join(format!("shallow_{process}_{number}"));
+    let failed = |source| storage::Error::io(path.display(), source);
+    // A file of that name can only be left over from a process that died.
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).open(&path);
+    let boundary = BoundaryFile(path.clone());
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    hooks.set_variable("GIT_SHALLOW_FILE", std::path::absolute(&path).map_err(failed)?);
+    Ok(Some(boundary))
+}
+
+impl Drop for BoundaryFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!("cannot remove {}: {error}", self.0.display());
+        }
+    }
 }

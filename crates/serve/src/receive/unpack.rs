@@ -29,15 +29,14 @@ impl Unpacked {
             Unpacked::Nothing | Unpacked::Refused(_) => None,
         }
     }
-
-    /// What the report says of the pack.
-    pub fn status(&self) -> Result<(), String> {
-        match self {
-            Unpacked::Refused(reason) => Err(reason.clone()),
-            Unpacked::Nothing | Unpacked::Quarantined(_) => Ok(()),
-        }
-    }
 }
+
+/// What the report says of the pack.
+pub(super) type UnpackStatus = Result<(), String>;
+
+/// Why a pack that was looked at is refused: git's report names the program that gave up; its
+/// own words went over side-band.
+pub(super) const REFUSED: &str = "index-pack abnormal exit";
 
 /// Reads the pack. What is wrong with it is told to the pusher and becomes the report's
 /// reason; only a broken connection or storage is an error.
@@ -48,6 +47,10 @@ pub(super) fn receive(
     input: &mut dyn BufRead,
     messages: &mut Messages<'_>,
 ) -> Result<Unpacked, Error> {
+    if let Some(fault) = &settings.fsck_fault {
+        messages.raw(format!("fatal: {fault}\n").as_bytes());
+        return Ok(Unpacked::Refused(REFUSED.into()));
+    }
     let mut options = IncomingOptions::from_config(repo.config())?;
     options.fsck = settings.fsck.clone();
     options.fix_thin = fix_thin;
@@ -77,10 +80,9 @@ fn is_about_the_pack(error: &RepositoryError) -> bool {
     !matches!(error, RepositoryError::Io(_) | RepositoryError::Cancelled)
 }
 
-/// git's report names the program that gave up; its own words went over side-band.
 fn reason(error: &RepositoryError) -> String {
     match error {
         RepositoryError::Storage(_) => "unable to store the received objects".into(),
-        _ => "index-pack abnormal exit".into(),
+        _ => REFUSED.into(),
     }
 }
