@@ -5,7 +5,7 @@ use wire::Protocol;
 use crate::bridge::{Scene, receive};
 
 /// Everything a client sends to create `refs/heads/new` at `main`.
-fn whole_push(scene: &Scene) -> Vec<u8> {
+pub fn whole_push(scene: &Scene) -> Vec<u8> {
     scene.commit("two\n");
     let new = scene.git.rev_parse(&scene.work, "main");
     let line = format!(
@@ -13,15 +13,20 @@ fn whole_push(scene: &Scene) -> Vec<u8> {
         "0".repeat(40)
     );
     let mut bytes = format!("{:04x}{line}0000", line.len() + 4).into_bytes();
+    bytes.extend(pack(scene, &format!("{new}\n^{new}~1\n")));
+    bytes
+}
+
+/// The pack of some revisions.
+pub fn pack(scene: &Scene, revisions: &str) -> Vec<u8> {
     let pack = scene
         .git
         .command(&scene.work)
         .args(["pack-objects", "--stdout", "--revs", "-q"])
-        .stdin(input_file(scene, &format!("{new}\n^{new}~1\n")))
+        .stdin(input_file(scene, revisions))
         .output()
         .expect("pack-objects");
-    bytes.extend(pack.stdout);
-    bytes
+    pack.stdout
 }
 
 fn input_file(scene: &Scene, text: &str) -> std::fs::File {

@@ -98,3 +98,18 @@ fn transactions_are_told_state_by_state() {
     assert!(words.contains("in 'prepared' phase, update aborted"), "{words}");
     assert_eq!(scene.refs(), before);
 }
+
+#[test]
+fn a_hook_that_cannot_be_executed_is_pointed_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::new();
+    scene.hook("update", "exit 1");
+    let path = scene.served.join("hooks/update");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("mode");
+    let words = scene.push_ok(&["main:a"]);
+    let advice = "hint: The 'hooks/update' hook was ignored because it's not set as executable.";
+    assert!(words.contains(advice), "{words}");
+    scene.config("advice.ignoredHook", "false");
+    let words = scene.push_ok(&["main:b"]);
+    assert!(!words.contains("hint:"), "{words}");
+}

@@ -1,5 +1,6 @@
 //! Stock git pushes to receive-pack and fetches from upload-pack over a socket.
 
+mod borrowed;
 mod bridge;
 mod cut;
 mod hooks;
@@ -8,5 +9,7 @@ mod push;
 mod races;
 mod refusals;
 mod shallow;
+mod signed;
+mod stateless;
 mod update_instead;
 mod upload;

@@ -92,3 +92,59 @@ fn small_pushes_are_unpacked_only_when_configured() {
     scene.push_ok(&["main"]);
     assert_eq!(packs(&scene), before + 1);
 }
+
+#[test]
+fn many_new_refs_become_one_file() {
+    for atomic in [true, false] {
+        let scene = Scene::new();
+        scene.git.ok(&scene.work, &["tag", "-a", "-m", "x", "annotated"]);
+        let kinds = ["main:refs/heads/b", "main:refs/tags/t", "annotated:refs/tags/a"];
+        let refs: Vec<String> =
+            (0..60).flat_map(|at| kinds.map(|kind| format!("{kind}{at}"))).collect();
+        let mut args = if atomic { vec!["--atomic"] } else { vec![] };
+        args.extend(refs.iter().map(String::as_str));
+        scene.push_ok(&args);
+        let loose = scene.everything();
+        let loose = loose.iter().filter(|file| file.starts_with("refs/"));
+        assert_eq!(loose.count(), 1, "only the branch that was there before");
+        let tag = scene.git.rev_parse(&scene.work, "annotated");
+        let head = scene.git.rev_parse(&scene.work, "main");
+        let line = format!("{tag} refs/tags/a7\n^{head}\n");
+        assert!(scene.written("packed-refs").contains(&line));
+        // Stock git packs them the same way.
+        let before = scene.written("packed-refs");
+        scene.git.ok(&scene.served, &["pack-refs", "--all"]);
+        let mut lines: Vec<_> = before.lines().map(str::to_owned).collect();
+        lines.push(format!("{head} refs/heads/main"));
+        let after = scene.written("packed-refs");
+        let mut after: Vec<_> = after.lines().map(str::to_owned).collect();
+        lines.sort();
+        after.sort();
+        assert_eq!(after, lines);
+    }
+}
+
+#[test]
+fn one_bad_ref_among_many_stays_alone() {
+    let scene = Scene::new();
+    std::fs::write(scene.served.join("refs/heads/b7.lock"), "").expect("a lock");
+    let refs: Vec<String> = (0..100).map(|at| format!("main:refs/heads/b{at}")).collect();
+    let args: Vec<&str> = refs.iter().map(String::as_str).collect();
+    let words = scene.push(&args).error_text();
+    assert!(words.contains("main -> b7 (failed to update ref)"), "{words}");
+    assert_eq!(scene.refs().matches("refs/heads/b").count(), 99);
+    std::fs::remove_file(scene.served.join("refs/heads/b7.lock")).expect("the lock");
+    scene.git.fsck_strict(&scene.served);
+}
+
+#[test]
+fn sha256_repositories_take_pushes() {
+    let scene = Scene::of_hash(object::HashKind::Sha256);
+    scene.commit("two\n");
+    scene.git.ok(&scene.work, &["tag", "-a", "-m", "x", "v1"]);
+    scene.push_ok(&["main", "v1", "main:topic"]);
+    scene.push_ok(&["--atomic", ":topic", "+main~1:main"]);
+    let head = scene.git.rev_parse(&scene.work, "main~1");
+    assert_eq!(scene.git.rev_parse(&scene.served, "main"), head);
+    assert_eq!(head.to_hex().len(), 64);
+}

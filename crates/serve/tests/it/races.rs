@@ -16,34 +16,48 @@ fn a_push_that_lost_the_race_says_so() {
 }
 
 #[test]
-fn of_many_pushers_one_wins() {
-    const PUSHERS: usize = 6;
+fn of_many_pushers_one_wins_every_round() {
+    const PUSHERS: usize = 20;
+    const ROUNDS: usize = 3;
     let scene = Scene::new();
-    for number in 0..PUSHERS {
-        scene.git.ok(&scene.work, &["checkout", "-q", "-B", &format!("b{number}"), "main"]);
-        scene.commit(&format!("{number}\n"));
-    }
-    let won = std::thread::scope(|scope| {
-        let pushers: Vec<_> = (0..PUSHERS)
-            .map(|number| {
-                let scene = &scene;
-                scope.spawn(move || {
-                    let refspec = format!("b{number}:main");
-                    scene.push(&[&refspec]).status.success()
+    for round in 0..ROUNDS {
+        let base = scene.git.rev_parse(&scene.served, "main").to_hex();
+        scene.git.ok(&scene.work, &["fetch", "-q", shown(&scene.served), "main"]);
+        for number in 0..PUSHERS {
+            let branch = format!("r{round}-{number}");
+            scene.git.ok(&scene.work, &["checkout", "-q", "-B", &branch, &base]);
+            scene.commit(&format!("{branch}\n"));
+        }
+        // Everybody wants `main`, and a branch of their own with it.
+        let won: Vec<String> = std::thread::scope(|scope| {
+            let pushers: Vec<_> = (0..PUSHERS)
+                .map(|number| {
+                    let scene = &scene;
+                    scope.spawn(move || {
+                        let own = format!("r{round}-{number}");
+                        let said = scene.push(&[&format!("{own}:main"), &own]).error_text();
+                        assert!(said.contains(&format!("{own} -> {own}")), "{said}");
+                        let lost = said.contains("rejected]");
+                        (!lost).then_some(own)
+                    })
                 })
-            })
-            .collect();
-        pushers
-            .into_iter()
-            .filter(|_| true)
-            .map(|pusher| pusher.join())
-            .filter(|end| matches!(end, Ok(true)))
-            .count()
-    });
-    assert_eq!(won, 1);
-    scene.git.fsck_strict(&scene.served);
-    let head = scene.git.rev_parse(&scene.served, "main");
-    let winner =
-        (0..PUSHERS).find(|number| scene.git.rev_parse(&scene.work, &format!("b{number}")) == head);
-    assert!(winner.is_some());
+                .collect();
+            pushers.into_iter().filter_map(|pusher| pusher.join().expect("a pusher")).collect()
+        });
+        assert_eq!(won.len(), 1, "{won:?}");
+        let head = scene.git.rev_parse(&scene.served, "main");
+        assert_eq!(scene.git.rev_parse(&scene.work, &won[0]), head);
+        for number in 0..PUSHERS {
+            let own = format!("r{round}-{number}");
+            let pushed = scene.git.rev_parse(&scene.served, &own);
+            assert_eq!(pushed, scene.git.rev_parse(&scene.work, &own));
+        }
+        scene.git.fsck_strict(&scene.served);
+    }
+    let left = scene.everything();
+    assert!(!left.iter().any(|file| file.contains(".lock ") || file.contains("tmp_")), "{left:?}");
+}
+
+fn shown(path: &std::path::Path) -> &str {
+    path.to_str().expect("UTF-8")
 }

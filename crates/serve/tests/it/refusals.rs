@@ -101,3 +101,21 @@ fn a_bad_setting_is_named() {
     assert!(!scene.push(&["main:x"]).status.success());
     assert!(!scene.refs().contains("refs/heads/x"));
 }
+
+#[test]
+fn a_skip_list_that_cannot_be_read_stops_the_push() {
+    let scene = Scene::new();
+    scene.commit("two\n");
+    scene.config("receive.fsckObjects", "true");
+    scene.config("receive.fsck.unheardOf", "error");
+    let words = scene.push_ok(&["main"]);
+    assert!(words.contains("warning: skipping unknown msg id 'unheardof'"), "{words}");
+    scene.commit("three\n");
+    scene.config("receive.fsck.skipList", "not-there");
+    let words = scene.push_fails(&["main"]);
+    assert!(words.contains("could not open object name list: not-there"), "{words}");
+    assert!(words.contains("(unpacker error)"), "{words}");
+    scene.config("receive.fsck.skipList", scene.served.join("HEAD").to_str().expect("UTF-8"));
+    let words = scene.push_fails(&["main"]);
+    assert!(words.contains("invalid object name: ref: refs/heads/main"), "{words}");
+}

@@ -39,3 +39,23 @@ fn a_new_boundary_needs_permission() {
     assert_eq!(scene.written("shallow"), format!("{head}\n"));
     scene.git.fsck_strict(&scene.served);
 }
+
+#[test]
+fn hooks_can_walk_a_cut_history() {
+    let scene = Scene::new();
+    let path = shallow_clone(&scene);
+    scene.config("receive.shallowUpdate", "true");
+    for hook in ["pre-receive", "update", "post-receive"] {
+        scene.hook(
+            hook,
+            "git rev-list --count --all >/dev/null && echo \"$GIT_SHALLOW_FILE\" >>seen
+            test $# = 3 && git rev-list --count \"$3\" >>seen; true",
+        );
+    }
+    scene.git.ok(&path, &["push", "-q", "origin", "main:cut"]);
+    let seen = scene.written("seen");
+    assert_eq!(seen.lines().filter(|line| line.contains("/shallow_")).count(), 3, "{seen}");
+    assert!(seen.lines().any(|line| line == "1"), "{seen}");
+    let left = scene.everything();
+    assert!(!left.iter().any(|file| file.starts_with("shallow_")), "{left:?}");
+}

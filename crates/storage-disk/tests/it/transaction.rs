@@ -1,9 +1,11 @@
 //! Transactions: what we write, stock git reads.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use storage::{Change, CommitError, Expected, RefTransaction, Target};
-use storage_disk::OpenOptions;
+use storage::{Change, CommitError, Expected, Peeled, RefEdit, RefTransaction, Target};
+use storage_disk::{Durability, OpenOptions};
 use testkit::RealGit;
 
 use crate::support::{self, commit, edit, get, name, open, scan};
@@ -164,5 +166,36 @@ fn a_full_disk_changes_nothing_and_says_so() {
     assert!(matches!(error, CommitError::Storage(storage::Error::Full { .. })), "{error:?}");
     assert_eq!(support::tree(&bare), before);
     assert!(!bare.join("refs/heads/new").exists());
+    git.fsck_strict(&bare);
+}
+
+#[test]
+fn a_big_transaction_costs_few_syncs() {
+    let Fixture { git, bare, ids: [one, two] } = fixture();
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&syncs);
+    let options = OpenOptions {
+        durability: Some(Durability::Fsync),
+        before_change: Some(Arc::new(move |step, _| {
+            counted.fetch_add(usize::from(step.starts_with("sync")), Ordering::Relaxed);
+            Ok(())
+        })),
+        ..support::options()
+    };
+    let parts = storage_disk::open(&bare, &options).expect("the repository opens");
+    let tags = |expected, new, peeled| {
+        let tag =
+            |number| RefEdit { peeled, ..edit(&format!("refs/tags/{number}"), expected, new) };
+        (0..1000).map(tag).collect::<Vec<_>>()
+    };
+    commit(&*parts.refs, tags(None, Some(one), Peeled::NotATag)).expect("created");
+    let created = syncs.swap(0, Ordering::Relaxed);
+    commit(&*parts.refs, tags(Some(one), Some(two), Peeled::NotATag)).expect("moved");
+    let moved = syncs.swap(0, Ordering::Relaxed);
+    commit(&*parts.refs, tags(Some(two), None, Peeled::Unknown)).expect("deleted");
+    let deleted = syncs.swap(0, Ordering::Relaxed);
+    for (what, count) in [("created", created), ("moved", moved), ("deleted", deleted)] {
+        assert!((1..10).contains(&count), "{what}: {count} syncs");
+    }
     git.fsck_strict(&bare);
 }
