@@ -77,13 +77,14 @@ impl Fetch<'_> {
         if request.wants.is_empty() {
             return Ok(());
         }
-        wanted_refs_section(&wanted_refs, &mut writer)?;
         let boundary = self.boundary(&request)?;
         if boundary.update.is_some() || !request.shallow.is_empty() {
             reply::section(&mut writer, Section::ShallowInfo)?;
             self.tell_boundary(&boundary, &mut writer)?;
             writer.delim()?;
         }
+        // Behind the boundary, as the protocol's grammar has it; git's clients insist on it.
+        wanted_refs_section(&wanted_refs, &mut writer)?;
         reply::section(&mut writer, Section::Packfile)?;
         self.pack(&request, &common.ids, &boundary, Band::Large, writer.sink()?)
     }

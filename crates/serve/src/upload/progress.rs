@@ -99,4 +99,42 @@ mod tests {
             "Total 9 (delta 2), reused 8 (delta 2), pack-reused 5 (from 1)\n"
         );
     }
+    thread_local! {
+        static CLOCK: std::cell::Cell<Instant> = std::cell::Cell::new(Instant::now());
+    }
+
+    fn pass(seconds: u64) {
+        CLOCK.set(CLOCK.get() + Duration::from_secs(seconds));
+    }
+
+    #[test]
+    fn a_quiet_client_gets_signs_of_life() {
+        let mut output = Vec::new();
+        let mut band = Sideband::new(&mut output, wire::Band::Large);
+        let interval = Some(Duration::from_secs(5));
+        let mut progress = ClientProgress::new(&mut band, true, interval, || CLOCK.get());
+        for _ in 0..4 {
+            pass(3);
+            progress.update(Stage::Enumerating, 1, None).expect("a buffer");
+        }
+        progress.finish(Stage::Enumerating, 4).expect("a buffer");
+        assert_eq!(output, b"0005\x010005\x01");
+    }
+
+    #[test]
+    fn a_client_that_listens_hears_once_a_second() {
+        let mut output = Vec::new();
+        let mut band = Sideband::new(&mut output, wire::Band::Large);
+        let mut progress = ClientProgress::new(&mut band, false, None, || CLOCK.get());
+        for (done, seconds) in [(1, 0), (2, 0), (3, 1)] {
+            pass(seconds);
+            progress.update(Stage::Enumerating, done, None).expect("a buffer");
+        }
+        progress.finish(Stage::Enumerating, 4).expect("a buffer");
+        let said: String = String::from_utf8_lossy(&output).into();
+        let said: Vec<&str> = said.split('\x02').skip(1).map(|part| &part[..26]).collect();
+        let line = |n| format!("Enumerating objects: {n}");
+        assert!(said.iter().zip([1, 3, 4]).all(|(said, n)| said.starts_with(&line(n))), "{said:?}");
+        assert_eq!(said.len(), 3);
+    }
 }

@@ -2,7 +2,7 @@
 
 use testkit::Scenario;
 
-use super::twins::{Twins, check};
+use super::twins::{Twins, check_once};
 
 /// A clone, a fetch of little and a fetch of tags.
 const USUAL: &str = "
@@ -35,22 +35,22 @@ fn everything_reachable_comes_and_nothing_else() {
 
 #[test]
 fn loose_objects() {
-    check(&Scenario::branchy(20).loose(), USUAL);
+    check_once(&Scenario::branchy(20).loose(), USUAL);
 }
 
 #[test]
 fn one_pack() {
-    check(&Scenario::branchy(20).repacked(), USUAL);
+    check_once(&Scenario::branchy(20).repacked(), USUAL);
 }
 
 #[test]
 fn one_pack_with_a_bitmap() {
-    check(&Scenario::branchy(60).with_bitmap(), USUAL);
+    check_once(&Scenario::branchy(60).with_bitmap(), USUAL);
 }
 
 #[test]
 fn a_commit_graph() {
-    check(&Scenario::branchy(40).with_commit_graph(), USUAL);
+    check_once(&Scenario::branchy(40).with_commit_graph(), USUAL);
 }
 
 /// Packs of three times: `repack -d` packs what became reachable since.
@@ -79,7 +79,7 @@ fn three_packs() -> Scenario {
 
 #[test]
 fn packs_that_overlap() {
-    check(&three_packs(), USUAL);
+    check_once(&three_packs(), USUAL);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_multi_pack_index() {
     let scenario = three_packs().then(|git, dir| {
         git.ok(dir, &["multi-pack-index", "write", "--no-progress"]);
     });
-    check(&scenario, USUAL);
+    check_once(&scenario, USUAL);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_multi_pack_index_with_a_bitmap() {
     let scenario = three_packs().then(|git, dir| {
         git.ok(dir, &["multi-pack-index", "write", "--no-progress", "--bitmap"]);
     });
-    check(&scenario, USUAL);
+    check_once(&scenario, USUAL);
 }
 
 #[test]
@@ -103,13 +103,13 @@ fn deltas_that_name_their_base() {
     let scenario = Scenario::deep_delta_chain(30).then(|git, dir| {
         git.ok(dir, &["-c", "repack.useDeltaBaseOffset=false", "repack", "-adfq"]);
     });
-    check(&scenario, USUAL);
+    check_once(&scenario, USUAL);
 }
 
 #[test]
 fn sha256() {
-    check(&Scenario::branchy(20).sha256().repacked(), USUAL);
-    check(&Scenario::linear(8).sha256().loose(), "clone --depth=2\nfetch --deepen=2");
+    check_once(&Scenario::branchy(20).sha256().repacked(), USUAL);
+    check_once(&Scenario::linear(8).sha256().loose(), "clone --depth=2\nfetch --deepen=2");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn objects_of_an_alternate() {
         let borrowed = format!("{}\n", lender.join("objects").display());
         std::fs::write(dir.join("objects/info/alternates"), borrowed).expect("alternates");
     });
-    check(&scenario, USUAL);
+    check_once(&scenario, USUAL);
 }
 
 #[test]

@@ -40,6 +40,41 @@ fn a_head_on_no_branch() {
 }
 
 #[test]
+fn version_1_is_version_0_after_a_greeting() {
+    let scenario = Scenario::branchy(20).repacked();
+    let mut twins = Twins::new(Some(1), &scenario);
+    twins.play(
+        "clone --depth=3
+         grow new
+         fetch
+         fetch --unshallow",
+    );
+}
+
+#[test]
+fn the_whole_answer_on_side_band() {
+    check(
+        &Scenario::branchy(20),
+        "server config uploadpack.allowSidebandAll true
+         clone --depth=3
+         grow new
+         fetch --deepen=2
+         ! fetch origin refs/heads/missing",
+    );
+}
+
+/// Git's own server sends the two answers in an order that its client does not expect.
+#[test]
+fn names_and_depths_go_together() {
+    let twins = Twins::new(Some(2), &Scenario::linear(6));
+    twins.git.ok(&twins.served, &["config", "uploadpack.allowRefInWant", "true"]);
+    twins.clone_ours(&["--depth=2"]);
+    twins.git.ok(twins.client(), &["fetch", "-q", "--depth=4"]);
+    assert_eq!(twins.git.ok(twins.client(), &["rev-list", "--count", "origin/main"]), "4");
+    twins.git.fsck_strict(twins.client());
+}
+
+#[test]
 fn tags_follow_what_they_name() {
     check(
         &Scenario::branchy(20),

@@ -9,6 +9,11 @@ use wire::{Protocol, WriteSink};
 
 use super::server::upload;
 
+const FETCH: &str = "
+    > command=fetch
+    > object-format=sha1
+    > 0001";
+
 /// Six commits on `main`, `{c1}` to `{c6}`, and one of another repository, `{new}`.
 struct Sessions {
     git: RealGit,
@@ -38,14 +43,7 @@ impl Sessions {
 
     #[track_caller]
     fn check(&self, protocol: Protocol, exchange: Exchange, text: &str) {
-        let transcript = self.transcript(text);
-        transcript.check_function(|input, output| {
-            let mut output = WriteSink::new(output);
-            let whole = Namespace::default();
-            // A refusal is part of the transcript.
-            let _ = upload(&self.served, whole, protocol, exchange, input, &mut output);
-            wire::Sink::flush(&mut output).expect("a buffer");
-        });
+        self.check_ours(protocol, exchange, text);
         let mut stock = self.git.command(&self.served);
         stock.arg("upload-pack");
         if exchange == Exchange::Round {
@@ -55,7 +53,18 @@ impl Sessions {
             stock.env("GIT_PROTOCOL", "version=2");
         }
         stock.arg(&self.served).stderr(std::process::Stdio::null());
-        transcript.check_process(stock);
+        self.transcript(text).check_process(stock);
+    }
+
+    #[track_caller]
+    fn check_ours(&self, protocol: Protocol, exchange: Exchange, text: &str) {
+        self.transcript(text).check_function(|input, output| {
+            let mut output = WriteSink::new(output);
+            let whole = Namespace::default();
+            // A refusal is part of the transcript.
+            let _ = upload(&self.served, whole, protocol, exchange, input, &mut output);
+            wire::Sink::flush(&mut output).expect("a buffer");
+        });
     }
 
     /// A whole conversation of version 0.
@@ -77,11 +86,13 @@ impl Sessions {
     /// One stateless request of version 2.
     #[track_caller]
     fn v2(&self, arguments: &str) {
-        let command = "
-            > command=fetch
-            > object-format=sha1
-            > 0001";
-        self.check(Protocol::V2, Exchange::Round, &format!("{command}\n{arguments}"));
+        self.check(Protocol::V2, Exchange::Round, &format!("{FETCH}\n{arguments}"));
+    }
+
+    /// The same where git would die without a word to the client.
+    #[track_caller]
+    fn v2_alone(&self, arguments: &str) {
+        self.check_ours(Protocol::V2, Exchange::Round, &format!("{FETCH}\n{arguments}"));
     }
 }
 
@@ -390,4 +401,81 @@ fn refusals_of_version_2() {
             > done
             > 0000
         ");
+}
+
+#[test]
+fn a_conversation_of_version_2() {
+    let sessions = Sessions::new();
+    sessions.git.ok(&sessions.served, &["tag", "-a", "-m", "t", "t", "main~5"]);
+    sessions.git.ok(&sessions.served, &["config", "uploadpack.allowFilter", "true"]);
+    sessions.git.ok(&sessions.served, &["config", "transfer.advertiseObjectInfo", "true"]);
+    let tag = sessions.git.rev_parse(&sessions.served, "t");
+    let text = "
+            < version 2
+            < agent=*
+            < ls-refs=unborn
+            < fetch=shallow wait-for-done filter
+            < server-option
+            < object-format=sha1
+            < object-info
+            < 0000
+            > command=ls-refs
+            > object-format=sha1
+            > 0001
+            > peel
+            > symrefs
+            > unborn
+            > ref-prefix HEAD
+            > ref-prefix refs/tags/
+            > 0000
+            < {c6} HEAD symref-target:refs/heads/main
+            < TAG refs/tags/t peeled:{c1}
+            < 0000
+            > command=object-info
+            > object-format=sha1
+            > 0001
+            > size
+            > oid {c6}
+            > oid TAG
+            > 0000
+            <- size
+            <- {c6} 226
+            <- TAG 128
+            < 0000
+            > command=fetch
+            > object-format=sha1
+            > 0001
+            > want {c6}
+            > filter blob:none
+            > no-progress
+            > include-tag
+            > done
+            > 0000
+            < packfile
+            <1 pack of 19 objects
+            < 0000
+        ";
+    let text = text.replace("TAG", &tag.to_string());
+    sessions.check(Protocol::V2, Exchange::Conversation, &text);
+}
+
+#[test]
+fn refusals_of_filters_and_depths() {
+    let sessions = Sessions::new();
+    sessions.v2_alone(
+        "> want {c6}\n> filter blob:none\n> 0000\n<- ERR unexpected line: 'filter blob:none'",
+    );
+    sessions.git.ok(&sessions.served, &["config", "uploadpack.allowFilter", "true"]);
+    sessions.git.ok(&sessions.served, &["config", "uploadpackfilter.tree.maxDepth", "2"]);
+    sessions.v2_alone(
+        "> want {c6}\n> filter tree:3\n> 0000\n<- ERR tree filter allows max depth 2, but got 3",
+    );
+    sessions.v2_alone(
+        "> want {c6}\n> deepen-not nowhere\n> done\n> 0000\n\
+         <- ERR git upload-pack: deepen-not is not a ref: deepen-not nowhere",
+    );
+    sessions.v2_alone(
+        "> want {c6}\n> deepen 1\n> deepen-since 5\n> done\n> 0000\n\
+         <- ERR git upload-pack: deepen and deepen-since (or deepen-not) cannot be used together",
+    );
 }
