@@ -15,7 +15,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let haves = args.filter_map(|hex| ObjectId::from_hex(hex.as_bytes())).collect();
     let git_dir = storage_disk::discover(Path::new(&dir), false)?;
     let parts = storage_disk::open(&git_dir, &storage_disk::OpenOptions::default())?;
-    let repository = Repository::open(parts, Settings { delta_cache_bytes: std::env::var("CACHE").ok().and_then(|c| c.parse().ok()).unwrap_or(16 << 20), ..Settings::default() });
+    let repository = Repository::open(
+        parts,
+        Settings {
+            delta_cache_bytes: std::env::var("CACHE")
+                .ok()
+                .and_then(|c| c.parse().ok())
+                .unwrap_or(16 << 20),
+            ..Settings::default()
+        },
+    );
     let mut wants = Vec::new();
     repository.refs().snapshot()?.scan("refs/".into(), &mut |found| {
         if let storage::TargetView::Id(id) = found.target {

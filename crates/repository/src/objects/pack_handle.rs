@@ -162,10 +162,7 @@ impl PackHandle {
     }
 
     pub fn corrupt(&self, what: &'static str) -> Error {
-        Error::Format {
-            what: format!("{}.pack", self.stem),
-            source: pack::Error::Corrupt { what },
-        }
+        Error::Format { what: format!("{}.pack", self.stem), source: pack::Error::Corrupt { what } }
     }
 }
 

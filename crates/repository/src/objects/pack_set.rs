@@ -54,17 +54,15 @@ impl PackSet {
         Ok(units)
     }
 
-    fn units_of(
-        &self,
-        number: usize,
-        store: &Arc<dyn BlobStore>,
-    ) -> Result<Vec<(Key, Arc<Unit>)>> {
+    fn units_of(&self, number: usize, store: &Arc<dyn BlobStore>) -> Result<Vec<(Key, Arc<Unit>)>> {
         let mut files = store.list("pack/")?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let has = |name: &str| files.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
         let mut packs: Vec<&BlobMeta> = files
             .iter()
-            .filter(|file| file.name.strip_suffix(".pack").is_some_and(|s| has(&format!("{s}.idx"))))
+            .filter(|file| {
+                file.name.strip_suffix(".pack").is_some_and(|s| has(&format!("{s}.idx")))
+            })
             .collect();
         packs.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
 

@@ -32,7 +32,12 @@ impl Reader {
     }
 
     /// The object whose entry begins at `offset` of `pack`.
-    pub fn read(&mut self, objects: &Objects, pack: &Arc<PackHandle>, offset: u64) -> Result<Cached> {
+    pub fn read(
+        &mut self,
+        objects: &Objects,
+        pack: &Arc<PackHandle>,
+        offset: u64,
+    ) -> Result<Cached> {
         let mut chain: Vec<(Arc<PackHandle>, u64, EntryHeader)> = Vec::new();
         let (mut pack, mut offset) = (pack.clone(), offset);
         let mut base = loop {
@@ -69,7 +74,7 @@ impl Reader {
     }
 
     /// Keeps a rebuilt object to rebuild others from.
-    pub fn keep(&mut self, pack: &PackHandle, offset: u64, object: &Cached) {
+    fn keep(&mut self, pack: &PackHandle, offset: u64, object: &Cached) {
         self.cache.insert((pack.serial, offset), object.clone(), object.data.len());
     }
 
@@ -91,8 +96,7 @@ impl Reader {
 
 /// The header of the entry at `offset`.
 pub(crate) fn entry_header(pack: &PackHandle, offset: u64) -> Result<EntryHeader> {
-    EntryHeader::parse(&pack.header_bytes(offset)?, pack.hash)
-        .map_err(pack.named())
+    EntryHeader::parse(&pack.header_bytes(offset)?, pack.hash).map_err(pack.named())
 }
 
 /// Inflates an entry's data, whole.
@@ -171,14 +175,18 @@ fn object_kind(
 }
 
 /// The size a delta declares for its result: two numbers at the delta's beginning.
-pub(crate) fn delta_result_size(pack: &PackHandle, offset: u64, header: &EntryHeader) -> Result<u64> {
+pub(crate) fn delta_result_size(
+    pack: &PackHandle,
+    offset: u64,
+    header: &EntryHeader,
+) -> Result<u64> {
+    /// The tables of a compressed block alone can take some hundred bytes.
+    const PREFIX_BYTES: u64 = 4096;
     let start = offset + header.header_len as u64;
-    let end = (start + 64).min(pack.entries_end());
+    let end = (start + PREFIX_BYTES).min(pack.entries_end());
     let compressed = pack.bytes(start..end)?;
     let mut numbers = [0; 20];
-    let count = pack::inflate::inflate_prefix(&compressed, &mut numbers)
-        .map_err(pack.named())?;
-    let (_, size, _) = pack::delta::sizes(&numbers[..count])
-        .map_err(pack.named())?;
+    let count = pack::inflate::inflate_prefix(&compressed, &mut numbers).map_err(pack.named())?;
+    let (_, size, _) = pack::delta::sizes(&numbers[..count]).map_err(pack.named())?;
     Ok(size)
 }

@@ -15,7 +15,8 @@ use crate::plan::PackRequest;
 /// whole histories only: a request that cuts history has to walk.
 pub(super) fn usable(units: &[Placed], request: &PackRequest) -> Option<usize> {
     let whole = request.shallow.is_empty() && request.old_shallow.is_empty();
-    let plain = request.filter.is_none() || super::Sieve::new(request.filter.as_ref()).by_type().is_some();
+    let plain =
+        request.filter.is_none() || super::Sieve::new(request.filter.as_ref()).by_type().is_some();
     if !whole || !plain || request.own_history_cut {
         return None;
     }
@@ -176,7 +177,10 @@ impl Walk<'_> {
         ];
         for (kind, passes) in passing {
             let mut bits = new_bits(placed);
-            bitmap.kind_bitmap(kind).and_then(|of_kind| of_kind.or_into(&mut bits)).map_err(named())?;
+            bitmap
+                .kind_bitmap(kind)
+                .and_then(|of_kind| of_kind.or_into(&mut bits))
+                .map_err(named())?;
             for bit in bits.iter() {
                 let slot = slot_of_bit(&placed.unit, placed.first_slot, bit)?;
                 covered.insert(slot);

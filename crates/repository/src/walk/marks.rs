@@ -19,11 +19,7 @@ impl Marks {
     }
 
     fn part(&self, slot: Slot) -> (&BitSet, u32) {
-        if slot.is_loose() {
-            (&self.loose, slot.0 - Slot::LOOSE)
-        } else {
-            (&self.packed, slot.0)
-        }
+        if slot.is_loose() { (&self.loose, slot.0 - Slot::LOOSE) } else { (&self.packed, slot.0) }
     }
 
     #[inline]
@@ -108,12 +104,13 @@ impl RecentIds {
     #[inline]
     pub fn check_and_note(&mut self, id: &[u8]) -> bool {
         let key = u32::from_le_bytes([id[0], id[1], id[2], id[3]]) as usize % RECENT_IDS;
-        let entry = &mut self.table[key][..self.id_bytes];
-        if entry == id {
-            return true;
+        let entry = &mut self.table[key];
+        // The common length is compared without a call.
+        match <&[u8; 20]>::try_from(id) {
+            Ok(id) if entry[..20] == *id => return true,
+            Err(_) if entry[..self.id_bytes] == *id => return true,
+            _ => entry[..self.id_bytes].copy_from_slice(id),
         }
-        entry.copy_from_slice(id);
         false
     }
 }
-

@@ -94,9 +94,7 @@ impl TreeScanner {
             .map_err(pack.named())?;
         let (starts, fresh) = entries_of_delta(&base, &self.delta, &data, objects.hash())
             .map_err(|reason| bad(objects, slot, reason))?;
-        let data = Arc::new(data);
-        reader.keep(&pack, offset, &Cached { kind: Kind::Tree, data: data.clone() });
-        let tree = Arc::new(ScannedTree { slot, data, starts });
+        let tree = Arc::new(ScannedTree { slot, data: Arc::new(data), starts });
         self.scanned.insert((pack.serial, offset), tree.clone(), tree.bytes());
         let fresh = if is_walked(base.slot) { Fresh::These(fresh) } else { Fresh::All };
         Ok(Scan { tree, fresh })
@@ -157,8 +155,8 @@ fn entries_of_delta(
             Instruction::Insert(bytes) => (None, bytes.len()),
         };
         while next < at + len {
-            let whole = copied_from
-                .and_then(|from| whole_entries(base, from + (next - at), from + len));
+            let whole =
+                copied_from.and_then(|from| whole_entries(base, from + (next - at), from + len));
             if let Some(whole) = whole {
                 let shift = (next as u32).wrapping_sub(base.starts[whole.start]);
                 let copied = &base.starts[whole.start..whole.end];

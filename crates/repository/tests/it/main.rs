@@ -5,3 +5,4 @@ mod connectivity;
 mod incoming;
 mod incoming_refused;
 mod pack_builder;
+mod plan;
