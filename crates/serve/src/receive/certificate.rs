@@ -1,10 +1,10 @@
 //! A signed push: its certificate is kept as a blob, and hooks are told what is known of it.
 //!
-//! Signatures are not verified here; hooks see the status `E` (cannot be checked), or `N`
-//! where there is none, and can verify the blob themselves.
+//! Nothing is decided here: whether a signature or a nonce is good enough is up to the hooks.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use bstr::BString;
 use object::{Kind, ObjectId};
@@ -14,6 +14,7 @@ use wire::PushCert;
 use crate::Error;
 
 use super::nonce::{NonceStatus, Nonces};
+use super::signature::Signature;
 
 /// Keeps a certificate as a loose blob, beside the objects of the push: hooks read it by name.
 pub(super) fn store(repo: &Repository, cert: &PushCert) -> Result<ObjectId, Error> {
@@ -41,7 +42,7 @@ const COMPRESSION_LEVEL: i32 = -1;
 /// What hooks are told of a certificate.
 pub(super) struct Certificate {
     id: ObjectId,
-    signed: bool,
+    signature: Signature,
     nonce: Option<(BString, NonceStatus)>,
 }
 
@@ -51,6 +52,7 @@ impl Certificate {
     pub fn judge(
         cert: &PushCert,
         id: ObjectId,
+        signature: Signature,
         nonces: Option<&Nonces<'_>>,
         given: Option<BString>,
         stateless: bool,
@@ -61,17 +63,17 @@ impl Certificate {
             let status = nonces.check(found, &mut given, stateless, slop_seconds);
             (given, status)
         });
-        Certificate { id, signed: !cert.signature().is_empty(), nonce }
+        Certificate { id, signature, nonce }
     }
 
     /// The variables of `pre-receive` and `post-receive`.
     pub fn variables(&self) -> Vec<(OsString, OsString)> {
-        let status = if self.signed { "E" } else { "N" };
+        let Signature { status, signer, key } = &self.signature;
         let mut variables = vec![
             ("GIT_PUSH_CERT".into(), self.id.to_hex().into()),
-            ("GIT_PUSH_CERT_SIGNER".into(), OsString::new()),
-            ("GIT_PUSH_CERT_KEY".into(), OsString::new()),
-            ("GIT_PUSH_CERT_STATUS".into(), status.into()),
+            ("GIT_PUSH_CERT_SIGNER".into(), OsStr::from_bytes(signer).to_owned()),
+            ("GIT_PUSH_CERT_KEY".into(), OsStr::from_bytes(key).to_owned()),
+            ("GIT_PUSH_CERT_STATUS".into(), status.unwrap_or('N').to_string().into()),
         ];
         if let Some((nonce, status)) = &self.nonce {
             let nonce = nonce.to_string();

@@ -28,6 +28,7 @@ mod report;
 mod server_info;
 mod settings;
 mod shallow;
+mod signature;
 mod transaction;
 mod unpack;
 mod worktrees;
@@ -50,6 +51,7 @@ use self::context::Context;
 use self::execute::Push;
 use self::messages::Messages;
 use self::nonce::Nonces;
+use self::signature::{Signature, Verifier};
 use self::unpack::Unpacked;
 
 pub use self::proc_receive::ProcReceiveRefs;
@@ -170,7 +172,7 @@ impl ReceivePack<'_> {
                 Ok(outcome)
             }
             Err(error) => {
-                let _ = messages.fail(&error.to_string());
+                let _ = messages.fail(&error.words_for_peer());
                 Err(error)
             }
         }
@@ -301,10 +303,17 @@ impl ReceivePack<'_> {
         let wanted = context.has_hook("pre-receive") || context.has_hook("post-receive");
         let Some(cert) = request.push_cert.as_ref().filter(|_| wanted) else { return Ok(None) };
         let id = certificate::store(self.repo, cert)?;
+        let signature = match (context.hooks, self.repo.local()) {
+            (Some(hooks), Some(local)) => {
+                Verifier { hooks, config: self.repo.config(), local }.verify(cert)
+            }
+            _ => Signature::default(),
+        };
         let stateless = self.exchange == Exchange::Round;
         let slop = self.settings.cert_nonce_slop_seconds;
         let nonces = self.nonces();
-        Ok(Some(Certificate::judge(cert, id, nonces.as_ref(), nonce, stateless, slop)))
+        let nonces = nonces.as_ref();
+        Ok(Some(Certificate::judge(cert, id, signature, nonces, nonce, stateless, slop)))
     }
 }
 

@@ -56,7 +56,10 @@ pub(super) fn receive(
     options.fix_thin = fix_thin;
     options.max_input_size_bytes = settings.max_input_size;
     options.unpack_limit = settings.unpack_limit;
-    let mut incoming = repo.incoming(options)?;
+    let mut incoming = match repo.incoming(options) {
+        Ok(incoming) => incoming,
+        Err(error) => return Ok(unstorable(&error, messages)),
+    };
 
     let keepalive_seconds = settings.hook_limits.keepalive_seconds;
     let mut progress = PushProgress::new(messages, keepalive_seconds);
@@ -66,11 +69,15 @@ pub(super) fn receive(
     }
     match received {
         Ok(_) => Ok(Unpacked::Quarantined(incoming)),
+        Err(error @ RepositoryError::Storage(_)) => {
+            drop(incoming);
+            Ok(unstorable(&error, messages))
+        }
         Err(error) if is_about_the_pack(&error) => {
             messages.raw(format!("fatal: {error}\n").as_bytes());
             // The quarantine goes before the pusher hears that the push failed.
             drop(incoming);
-            Ok(Unpacked::Refused(reason(&error)))
+            Ok(Unpacked::Refused(REFUSED.into()))
         }
         Err(error) => Err(error.into()),
     }
@@ -80,9 +87,16 @@ fn is_about_the_pack(error: &RepositoryError) -> bool {
     !matches!(error, RepositoryError::Io(_) | RepositoryError::Cancelled)
 }
 
-fn reason(error: &RepositoryError) -> String {
-    match error {
-        RepositoryError::Storage(_) => "unable to store the received objects".into(),
-        _ => REFUSED.into(),
-    }
+/// The disk is at fault. Where exactly stays inside of the server.
+fn unstorable(error: &RepositoryError, messages: &mut Messages<'_>) -> Unpacked {
+    tracing::error!(%error, "the objects of a push cannot be stored");
+    let what = match error {
+        RepositoryError::Storage(storage::Error::Full { .. }) => "no space left on the server",
+        RepositoryError::Storage(storage::Error::ReadOnly { .. }) => {
+            "the server's storage cannot be written"
+        }
+        _ => "the server's storage failed",
+    };
+    messages.raw(format!("fatal: {what}\n").as_bytes());
+    Unpacked::Refused("unable to store the received objects".into())
 }

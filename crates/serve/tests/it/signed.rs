@@ -6,7 +6,8 @@ use serve::Exchange;
 
 use crate::bridge::Scene;
 
-const TELL: &str = "echo \"$GIT_PUSH_CERT_STATUS $GIT_PUSH_CERT_NONCE_STATUS\" >>seen
+const TELL: &str = "echo \"$GIT_PUSH_CERT_STATUS $GIT_PUSH_CERT_SIGNER\" >>seen
+    echo \"$GIT_PUSH_CERT_NONCE_STATUS\" >>seen
     git cat-file blob \"$GIT_PUSH_CERT\" >seen.cert
     echo \"$GIT_PUSH_CERT_NONCE\" >seen.nonce\n";
 
@@ -35,13 +36,36 @@ fn hooks_are_given_the_certificate() {
     scene.commit("two\n");
     scene.push_ok(&["--signed", "main", "main:other"]);
     let (head, old) = (scene.git.rev_parse(&scene.work, "main"), "0".repeat(40));
-    // Nobody verifies the signature here; the nonce is the one that was given.
-    assert_eq!(scene.written("seen"), "E OK\nE OK\n");
+    // Without a list of signers a signature is not looked at.
+    assert_eq!(scene.written("seen"), "N \nOK\nN \nOK\n");
     let cert = scene.written("seen.cert");
     assert!(cert.starts_with("certificate version 0.1\n"), "{cert}");
     assert!(cert.contains(&format!("{old} {head} refs/heads/other\n")), "{cert}");
     assert!(cert.contains("-----BEGIN SSH SIGNATURE-----"), "{cert}");
     assert!(cert.contains(&format!("nonce {}", scene.written("seen.nonce"))), "{cert}");
+}
+
+#[test]
+fn signatures_of_ssh_are_verified() {
+    let Some(scene) = signing() else { return };
+    scene.config("receive.certNonceSeed", "a seed");
+    scene.hook(
+        "post-receive",
+        "echo \"$GIT_PUSH_CERT_STATUS $GIT_PUSH_CERT_SIGNER\" >>seen
+        echo \"$GIT_PUSH_CERT_KEY\" >seen.key",
+    );
+    let signers = scene.git.path("signers");
+    scene.config("gpg.ssh.allowedSignersFile", signers.to_str().expect("UTF-8"));
+    fs::write(&signers, "").expect("signers");
+    scene.commit("two\n");
+    scene.push_ok(&["--signed", "main"]);
+    let public = fs::read_to_string(scene.git.path("key.pub")).expect("a key");
+    fs::write(&signers, format!("\"somebody we know\" {public}")).expect("signers");
+    scene.commit("three\n");
+    scene.push_ok(&["--signed", "main"]);
+    assert_eq!(scene.written("seen"), "U \nG somebody we know\n");
+    assert!(scene.written("seen.key").starts_with("SHA256:"), "{}", scene.written("seen.key"));
+    assert!(!scene.everything().iter().any(|file| file.contains(".sig ")));
 }
 
 #[test]
