@@ -18,15 +18,20 @@ pub(super) struct Common<'a> {
     /// In the order they were named.
     pub ids: Vec<ObjectId>,
     known: FxHashSet<ObjectId>,
-    /// How many were known when the wants were last found not to be covered.
-    not_enough_at: Option<usize>,
+    enough: bool,
+    /// How many must be known before history is looked at again.
+    look_again_at: usize,
 }
+
+/// Up to so many common objects history is looked at after each of them; behind that, when
+/// their number has doubled, so that no client makes the server walk it thousands of times.
+const LOOKS_AT_EACH_MAX: usize = 256;
 
 impl<'a> Common<'a> {
     pub fn new(objects: &'a Objects, wants: &[ObjectId]) -> Self {
         let wants = wants.to_vec();
         let (ids, known) = Default::default();
-        Common { objects, wants, ids, known, not_enough_at: None }
+        Common { objects, wants, ids, known, enough: false, look_again_at: 1 }
     }
 
     /// Takes note of an object the client has; whether this side has it too.
@@ -45,14 +50,14 @@ impl<'a> Common<'a> {
     /// Whether every want reaches something the client has: more haves would not change
     /// much.
     pub fn is_enough(&mut self) -> Result<bool, Error> {
-        if self.ids.is_empty() || self.not_enough_at == Some(self.ids.len()) {
-            return Ok(false);
+        if !self.enough && self.ids.len() >= self.look_again_at {
+            self.enough = history::each_reaches(self.objects, &self.wants, &self.known)?;
+            self.look_again_at = match self.ids.len() {
+                few if few < LOOKS_AT_EACH_MAX => few + 1,
+                many => many * 2,
+            };
         }
-        if history::each_reaches(self.objects, &self.wants, &self.known)? {
-            return Ok(true);
-        }
-        self.not_enough_at = Some(self.ids.len());
-        Ok(false)
+        Ok(self.enough)
     }
 }
 
