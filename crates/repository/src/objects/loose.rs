@@ -39,7 +39,7 @@ impl Loose {
             match store.stat(&name)? {
                 Some(meta) => match store.read(&name, 0..meta.size) {
                     Ok(bytes) => return Loose::open(id, bytes).map(Some),
-                    Err(error) if matches!(error, storage::Error::NotFound { .. }) => continue,
+                    Err(storage::Error::NotFound { .. }) => continue,
                     Err(error) => return Err(error.into()),
                 },
                 None => continue,
