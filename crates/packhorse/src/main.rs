@@ -18,8 +18,8 @@ fn main() -> ExitCode {
     }
     match Cli::parse().command {
         Command::Serve(options) => serve::run(options),
-        Command::UploadPack(options) => stdio::upload_pack(&options),
-        Command::ReceivePack(options) => stdio::receive_pack(&options),
+        Command::UploadPack(options) => stdio::upload_pack(options),
+        Command::ReceivePack(options) => stdio::receive_pack(options),
         Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(

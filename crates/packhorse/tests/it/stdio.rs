@@ -96,6 +96,20 @@ fn paths_are_found_as_git_finds_them() {
 }
 
 #[test]
+fn arguments_that_are_wrong_end_as_with_git() {
+    let git = RealGit::new();
+    let (upload, receive) = links(&git);
+    for program in [upload, receive] {
+        for args in [["--no-such-option", "."].as_slice(), &[]] {
+            let output = std::process::Command::new(&program).args(args).output();
+            let output = output.expect("the program runs");
+            assert_eq!(output.status.code(), Some(129), "{output:?}");
+            assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn stateless_rounds_are_answered_without_an_advertisement() {
     let git = RealGit::new();
     let origin = Scenario::linear(2).build(&git, "origin.git");
