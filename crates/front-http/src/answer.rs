@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use host::{Admitted, Caller, Request as HostRequest, Road, Task};
+use host::{Admitted, Caller, Refusal, Request as HostRequest, Road, Task};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -51,44 +51,41 @@ fn keep_head_only(reply: &mut Reply) {
 
 async fn dispatch(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming>) -> Reply {
     let protocol = smart::protocol(request.headers());
-    let checked = route(request.method(), request.uri(), protocol)
-        .map_err(|reason| no_route(&reason))
-        .and_then(|route| match smart::check(&route.task, request.headers()) {
-            Ok(()) => Ok(route),
-            Err(reply) => Err(Some(reply)),
-        });
-    let (responder, arrives) = responder(front.settings.idle_timeout);
-    match checked {
-        Ok(route) => {
-            tokio::task::spawn_blocking(move || run(&front, peer, route, request, responder));
-        }
-        Err(Some(reply)) => {
-            let (head, body) = request.into_parts();
-            leave_unread(&front, &head.headers, body);
-            return reply;
-        }
-        Err(None) => {
-            tokio::task::spawn_blocking(move || {
+    let reply = match route(request.method(), request.uri(), protocol) {
+        Ok(route) => match smart::unacceptable(&route.task, request.headers()) {
+            Some(reply) => reply,
+            None => {
+                let idle_timeout = front.settings.idle_timeout;
+                let work = move |responder| run(&front, peer, route, request, responder);
+                return on_thread(idle_timeout, work).await;
+            }
+        },
+        Err(NoRoute::Root) => {
+            let idle_timeout = front.settings.idle_timeout;
+            let page = move |responder: Responder| {
                 responder.reply(welcome::page(&front.host, &request));
-            });
+            };
+            return on_thread(idle_timeout, page).await;
         }
-    }
-    let failed = || text(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
-    arrives.await.unwrap_or_else(|_| failed())
-}
-
-/// The answer to a URL that names no repository; none yet for the server's own.
-fn no_route(reason: &NoRoute) -> Option<Reply> {
-    match reason {
-        NoRoute::Root => None,
-        NoRoute::NotFound => Some(not_found()),
-        NoRoute::Service => Some(text(StatusCode::FORBIDDEN, "Unsupported service")),
-        NoRoute::Method(allowed) => {
+        Err(NoRoute::NotFound) => not_found(),
+        Err(NoRoute::Service) => text(StatusCode::FORBIDDEN, "Unsupported service"),
+        Err(NoRoute::Method(allowed)) => {
             let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
             reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-            Some(reply)
+            reply
         }
-    }
+    };
+    let (head, body) = request.into_parts();
+    leave_unread(&front, &head.headers, body);
+    reply
+}
+
+/// Lets a thread that may wait answer; ready with the head of its answer.
+async fn on_thread(idle_timeout: Duration, work: impl FnOnce(Responder) + Send + 'static) -> Reply {
+    let (responder, arrives) = responder(idle_timeout);
+    tokio::task::spawn_blocking(move || work(responder));
+    let failed = || text(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
+    arrives.await.unwrap_or_else(|_| failed())
 }
 
 /// Asks the host, and does what is asked for; on a thread that may wait.
@@ -106,7 +103,10 @@ fn run(
     let admitted = match front.host.admit(asked) {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            tracing::info!(%peer, %refusal, "refused");
+            match refusal {
+                Refusal::Unavailable { .. } => tracing::warn!(%peer, %refusal, "cannot serve"),
+                _ => tracing::info!(%peer, %refusal, "refused"),
+            }
             leave_unread(front, &head.headers, body);
             return responder.reply(refused(&refusal));
         }

@@ -25,22 +25,21 @@ pub(crate) fn protocol(headers: &HeaderMap) -> Protocol {
         .map_or(Protocol::V0, |value| Protocol::from_git_protocol(value.as_bytes()))
 }
 
-/// Refuses requests whose headers no Git client would send, before anything is looked up.
-pub(crate) fn check(task: &Task, headers: &HeaderMap) -> Result<(), Reply> {
-    let Task::Smart { service, exchange: Exchange::Round, .. } = *task else { return Ok(()) };
-    let unsupported = |words| Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
-    if !has_type(headers, &media_type(service, "request")) {
-        return unsupported("Unsupported Content-Type");
-    }
-    if gzipped(headers).is_none() {
-        return unsupported("Unsupported Content-Encoding");
-    }
-    // Browsers name the page a request comes from. None may push with the rights of whoever
-    // looks at it, which on loopback are those of this machine's user.
-    if service == Service::ReceivePack && headers.contains_key(header::ORIGIN) {
-        return Err(text(StatusCode::FORBIDDEN, "web pages may not push"));
-    }
-    Ok(())
+/// The answer to a request whose headers no Git client would send, before anything is looked up.
+pub(crate) fn unacceptable(task: &Task, headers: &HeaderMap) -> Option<Reply> {
+    let Task::Smart { service, exchange: Exchange::Round, .. } = *task else { return None };
+    let (status, words) = if !has_type(headers, &media_type(service, "request")) {
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Content-Type")
+    } else if gzipped(headers).is_none() {
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Content-Encoding")
+    } else if service == Service::ReceivePack && headers.contains_key(header::ORIGIN) {
+        // Browsers name the page a request comes from. None may push with the rights of
+        // whoever looks at it, which on loopback are those of this machine's user.
+        (StatusCode::FORBIDDEN, "web pages may not push")
+    } else {
+        return None;
+    };
+    Some(text(status, words))
 }
 
 /// Whether the body is compressed; `None` for a way nobody here understands.
