@@ -5,6 +5,7 @@
 
 mod advertise;
 mod fetch;
+mod filter;
 mod ls_refs;
 mod negotiate;
 mod object_info;
