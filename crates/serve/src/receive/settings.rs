@@ -1,5 +1,7 @@
 //! What the repository's own configuration says about pushes (`receive.*`, `transfer.*`).
 
+use std::path::PathBuf;
+
 use bstr::{BStr, BString, ByteSlice as _};
 use gitconfig::{Config, ConfigError};
 use object::{FsckOptions, HashKind};
@@ -41,6 +43,9 @@ pub struct ReceiveSettings {
     pub fsck: Option<FsckOptions>,
     /// Why objects cannot be checked as configured; no pack is taken then.
     pub fsck_fault: Option<String>,
+    /// `receive.fsck.skipList`: a file of ids that are not checked, below the git directory
+    /// unless it is absolute.
+    pub fsck_skip_list: Option<PathBuf>,
     /// Packs with fewer objects are unpacked; only when `receive.unpackLimit` or
     /// `transfer.unpackLimit` is set, otherwise every pack is kept.
     pub unpack_limit: Option<u32>,
@@ -92,6 +97,7 @@ impl ReceiveSettings {
             deny_delete_current: deny_action(config, "receive.denyDeleteCurrent")?,
             fsck: fsck_options(config, hash, &mut warnings, &mut fsck_fault)?,
             fsck_fault,
+            fsck_skip_list: config.path("receive.fsck.skipList")?,
             unpack_limit: unpack_limit(config)?,
             max_input_size: positive(config.int("receive.maxInputSize")?),
             advertise_atomic: flag("receive.advertiseAtomic", true)?,
@@ -139,7 +145,7 @@ fn deny_action(config: &Config, key: &str) -> Result<DenyAction, ConfigError> {
     })
 }
 
-/// `receive.fsckObjects`, `receive.fsck.<id>` and `receive.fsck.skipList`.
+/// `receive.fsckObjects` and `receive.fsck.<id>`.
 fn fsck_options(
     config: &Config,
     hash: HashKind,
@@ -158,16 +164,11 @@ fn fsck_options(
     let fsck: &BStr = b"fsck".as_bstr();
     for (key, value) in config.section_entries("receive", Some(fsck)) {
         let Some(value) = value.filter(|_| key != "skiplist") else { continue };
-        if options.set(key.as_bytes(), value).is_err() {
-            warnings.push(format!("skipping unknown msg id '{key}'"));
+        match options.set(key.as_bytes(), value) {
+            Err(words) if words.starts_with("Cannot demote") => *fault = Some(words),
+            Err(_) => warnings.push(format!("skipping unknown msg id '{key}'")),
+            Ok(()) => {}
         }
-    }
-    if let Some(path) = config.path("receive.fsck.skipList")? {
-        let added = match std::fs::read(&path) {
-            Ok(text) => options.add_skip_list(&text, hash),
-            Err(_) => Err(format!("could not open object name list: {}", path.display())),
-        };
-        *fault = added.err();
     }
     Ok(Some(options))
 }

@@ -1,7 +1,9 @@
 //! Taking the push's pack into quarantine, and saying how that went.
 
 use std::io::BufRead;
+use std::path::Path;
 
+use object::FsckOptions;
 use repository::incoming::{Incoming, IncomingOptions};
 use repository::{Error as RepositoryError, Repository};
 
@@ -47,12 +49,15 @@ pub(super) fn receive(
     input: &mut dyn BufRead,
     messages: &mut Messages<'_>,
 ) -> Result<Unpacked, Error> {
-    if let Some(fault) = &settings.fsck_fault {
-        messages.raw(format!("fatal: {fault}\n").as_bytes());
-        return Ok(Unpacked::Refused(REFUSED.into()));
-    }
+    let fsck = match fsck_options(repo, settings) {
+        Ok(fsck) => fsck,
+        Err(fault) => {
+            messages.raw(format!("fatal: {fault}\n").as_bytes());
+            return Ok(Unpacked::Refused(REFUSED.into()));
+        }
+    };
     let mut options = IncomingOptions::from_config(repo.config())?;
-    options.fsck = settings.fsck.clone();
+    options.fsck = fsck;
     options.fix_thin = fix_thin;
     options.max_input_size_bytes = settings.max_input_size;
     options.unpack_limit = settings.unpack_limit;
@@ -81,6 +86,24 @@ pub(super) fn receive(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What objects are checked for, the skip list included; or why they cannot be.
+fn fsck_options(
+    repo: &Repository,
+    settings: &ReceiveSettings,
+) -> Result<Option<FsckOptions>, String> {
+    let Some(mut fsck) = settings.fsck.clone() else { return Ok(None) };
+    if let Some(fault) = &settings.fsck_fault {
+        return Err(fault.clone());
+    }
+    if let Some(path) = &settings.fsck_skip_list {
+        let base = repo.local().map(|local| local.git_dir.as_path()).unwrap_or(Path::new(""));
+        let text = std::fs::read(base.join(path))
+            .map_err(|_| format!("could not open object name list: {}", path.display()))?;
+        fsck.add_skip_list(&text, repo.hash())?;
+    }
+    Ok(Some(fsck))
 }
 
 fn is_about_the_pack(error: &RepositoryError) -> bool {
