@@ -114,7 +114,7 @@ impl Admitted {
             limits: &self.settings.limits,
             server: &self.settings.server,
             namespace: self.namespace()?,
-            settings: ReceiveSettings::from_config(config, self.repository.hash())?,
+            settings: ReceiveSettings::from_config(config)?,
             environment: &self.settings.hook_environment,
             pusher: self.pusher(),
             repository_name: BString::from(self.name.as_str()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bstr::{BStr, BString, ByteSlice as _};
 use gitconfig::{Config, ConfigError};
-use object::{FsckOptions, HashKind};
+use object::FsckOptions;
 
 use crate::HiddenRefs;
 use crate::hooks::HookLimits;
@@ -82,7 +82,7 @@ impl ReceiveSettings {
     ///
     /// # Errors
     /// When a value cannot be understood; the error names the setting.
-    pub fn from_config(config: &Config, hash: HashKind) -> Result<Self, ConfigError> {
+    pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
         let flag = |key: &str, default: bool| Ok(config.bool(key)?.unwrap_or(default));
         let mut warnings = Vec::new();
         let mut fsck_fault = None;
@@ -95,7 +95,7 @@ impl ReceiveSettings {
             deny_non_fast_forwards: flag("receive.denyNonFastForwards", false)?,
             deny_current_branch: deny_action(config, "receive.denyCurrentBranch")?,
             deny_delete_current: deny_action(config, "receive.denyDeleteCurrent")?,
-            fsck: fsck_options(config, hash, &mut warnings, &mut fsck_fault)?,
+            fsck: fsck_options(config, &mut warnings, &mut fsck_fault)?,
             fsck_fault,
             fsck_skip_list: config.path("receive.fsck.skipList")?,
             unpack_limit: unpack_limit(config)?,
@@ -148,7 +148,6 @@ fn deny_action(config: &Config, key: &str) -> Result<DenyAction, ConfigError> {
 /// `receive.fsckObjects` and `receive.fsck.<id>`.
 fn fsck_options(
     config: &Config,
-    hash: HashKind,
     warnings: &mut Vec<String>,
     fault: &mut Option<String>,
 ) -> Result<Option<FsckOptions>, ConfigError> {

@@ -187,7 +187,7 @@ pub fn receive(
 ) -> Result<Outcome, Error> {
     let parts = storage_disk::open(served, &storage_disk::OpenOptions::default())?;
     let repo = Repository::open(parts, Settings::default());
-    let settings = ReceiveSettings::from_config(repo.config(), repo.hash())?;
+    let settings = ReceiveSettings::from_config(repo.config())?;
     let server = ServerInfo {
         agent: "packhorse/test".into(),
         session_id: "session".into(),
