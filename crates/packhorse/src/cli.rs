@@ -48,8 +48,9 @@ pub struct ServeOptions {
     /// A folder of repositories (folders inside it too), or one repository, bare or not.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
-    /// Address and port to listen on; port 0 takes any free one [default: 127.0.0.1:8417].
-    #[arg(long, value_name = "ADDR")]
+    /// Address and port, or a port of this machine alone; port 0 is any free one
+    /// [default: 127.0.0.1:8417].
+    #[arg(long, value_name = "ADDR", value_parser = crate::listen::parse)]
     pub listen: Option<SocketAddr>,
     /// Make a repository when somebody pushes to a name that does not exist.
     #[arg(long)]

@@ -11,7 +11,8 @@ use serde::Deserialize;
 pub struct FileConfig {
     /// The folder or repository to serve, as seen from the folder this file lies in.
     pub directory: Option<PathBuf>,
-    /// Address and port to listen on.
+    /// Address and port to listen on, or a port of this machine alone.
+    #[serde(default, deserialize_with = "crate::listen::from_config")]
     pub listen: Option<SocketAddr>,
     /// Make repositories for pushes to new names.
     #[serde(default)]

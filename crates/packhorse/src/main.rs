@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod dev;
+mod listen;
 mod serve;
 mod stdio;
 

@@ -10,7 +10,7 @@ use crate::serving::{Serving, files, pack_of};
 fn served() -> (RealGit, std::path::PathBuf, Serving) {
     let git = RealGit::new();
     let origin = Scenario::linear(5).build(&git, "srv/a.git");
-    let server = Serving::start(&git, git.path("srv"), &[]);
+    let server = Serving::start_small(&git, git.path("srv"));
     (git, origin, server)
 }
 
@@ -43,6 +43,7 @@ fn malformed_and_oversized_packets() {
     }
     server.settle(before.1);
     assert_eq!(files(&origin), before.0);
+    assert_eq!(server.get("/a.git/HEAD", &[]).status, 200, "no request is left over");
 }
 
 #[test]

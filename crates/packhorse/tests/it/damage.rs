@@ -35,7 +35,7 @@ fn told_and_survived(damage: impl Fn(&RealGit, &Path)) {
         Scenario::linear(3).build(&git, "srv/good.git");
         let work = git.clone(&origin, "work", &["--quiet"]);
         git.commit_file(&work, "new.txt", "new\n");
-        let server = Serving::start(&git, git.path("srv"), &[]);
+        let server = Serving::start_small(&git, git.path("srv"));
         if opened_before {
             git.clone(server.url("bad"), "early", &["--quiet"]);
         }

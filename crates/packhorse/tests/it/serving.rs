@@ -34,6 +34,13 @@ impl Serving {
         Self::spawn(git, command)
     }
 
+    /// A server with room for so few requests that one that never ended would be noticed.
+    pub fn start_small(git: &RealGit, dir: impl AsRef<Path>) -> Self {
+        let file = git.path("small.toml");
+        fs::write(&file, "[limits]\nrequests_max = 3\n").expect("a file");
+        Self::start(git, dir, &["--config", file.to_str().expect("a path in UTF-8")])
+    }
+
     /// Any command that ends up serving.
     pub fn spawn(git: &RealGit, mut command: Command) -> Self {
         let log = git.path("server.log");
@@ -97,9 +104,18 @@ impl Serving {
 
     /// Kilobytes of one line of `/proc/PID/smaps_rollup`.
     pub fn memory_kb(&self, line: &str) -> u64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()));
-        let rollup = rollup.expect("a live process");
-        let found = rollup.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
+        self.kilobytes("smaps_rollup", line)
+    }
+
+    /// The most kilobytes that ever were resident.
+    pub fn peak_kb(&self) -> u64 {
+        self.kilobytes("status", "VmHWM")
+    }
+
+    fn kilobytes(&self, file: &str, line: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid()));
+        let text = text.expect("a live process");
+        let found = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
         let kilobytes = found.and_then(|value| value.trim().strip_suffix(" kB"));
         kilobytes.and_then(|value| value.trim().parse().ok()).expect("a size in kB")
     }
