@@ -76,6 +76,27 @@ fn requests_that_do_not_end_are_cut_off() {
 }
 
 #[test]
+fn clients_that_read_nothing_do_not_hold_the_end_up() {
+    let git = RealGit::new();
+    let origin = Scenario::big_blob(32 << 20).build(&git, "srv/a.git");
+    let file = git.path("packhorse.toml");
+    std::fs::write(&file, "[limits]\ndrain_timeout_ms = 50\n").expect("a file");
+    let options = ["--config", file.to_str().expect("UTF-8")];
+    let mut server = Serving::start(&git, git.path("srv"), &options);
+    let tip = git.rev_parse(&origin, "main");
+    let body = [raw::packet(format!("want {tip}\n")), b"0000".to_vec(), raw::packet("done\n")];
+    let headers = [("Content-Type", "application/x-git-upload-pack-request")];
+    let body = body.concat();
+    let head = raw::head("POST", "/a.git/git-upload-pack", &headers, Some(body.len()));
+    let mut stream = TcpStream::connect(server.authority()).expect("the server listens");
+    stream.write_all(&[head.as_bytes(), &body].concat()).expect("the server reads");
+    stream.read_exact(&mut [0; 1000]).expect("the clone begins");
+    server.process().terminate();
+    assert_eq!(server.process().wait().code(), Some(1));
+    assert!(server.log().contains("cut off"), "{}", server.log());
+}
+
+#[test]
 fn silent_clients_are_let_go() {
     let git = RealGit::new();
     git.init_bare("srv/a.git");
