@@ -143,6 +143,9 @@ impl PackPlan {
     }
 }
 
+/// Fewer than one object in so many: they are looked up one by one.
+const FEW: u64 = 16;
+
 struct Planner {
     objects: Objects,
     reached: Reached,
@@ -164,6 +167,10 @@ impl Planner {
                 continue;
             }
             let everything = selected == u64::from(placed.count);
+            if selected * FEW < u64::from(placed.count) {
+                self.few_entries(placed)?;
+                continue;
+            }
             for pack in placed.unit.packs() {
                 self.packs.push(pack.clone());
                 self.pack_pieces_from = self.pieces.len();
@@ -186,14 +193,44 @@ impl Planner {
     /// The selected entries of one pack, in pack order.
     fn pack_entries(&mut self, placed: &Placed, pack: &Arc<PackHandle>) -> Result<()> {
         let number = self.packs.len() as u32 - 1;
+        let single = placed.unit.packs().len() == 1;
         for at in 0..pack.index()?.count() {
             let own = pack.own_position(at)?;
+            // Of one pack alone the position is known at once, and most entries are passed over.
+            if single && !self.reached.send.contains(Slot(placed.first_slot + own)) {
+                continue;
+            }
             let start = pack.offset_in_order(at)?;
             let Some(position) = placed.unit.position_of_own(pack, own, start)? else { continue };
             if self.reached.send.contains(Slot(placed.first_slot + position)) {
                 let end = pack.offset_in_order(at + 1)?;
                 self.entry(pack, number, start, end)?;
             }
+        }
+        Ok(())
+    }
+
+    /// As [`Planner::pack_entries`] for all packs of a unit of which little is selected: the
+    /// selected objects are looked up and sorted instead of all being passed in review.
+    fn few_entries(&mut self, placed: &Placed) -> Result<()> {
+        let mut places = Vec::new();
+        for slot in self.reached.send.iter_packed(placed.first_slot, placed.count) {
+            let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
+            let packs = placed.unit.packs();
+            let number = packs.iter().position(|other| other.serial == pack.serial);
+            places.push((number.expect("a unit reads from its own packs"), offset));
+        }
+        places.sort_unstable();
+        let mut present = None;
+        for (number, start) in places {
+            let pack = placed.unit.packs()[number].clone();
+            if present != Some(number) {
+                present = Some(number);
+                self.packs.push(pack.clone());
+                self.pack_pieces_from = self.pieces.len();
+            }
+            let end = pack.entry_end(start)?;
+            self.entry(&pack, self.packs.len() as u32 - 1, start, end)?;
         }
         Ok(())
     }

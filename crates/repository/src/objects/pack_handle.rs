@@ -153,7 +153,8 @@ impl PackHandle {
 
     /// Says which pack a format error is about.
     pub fn named(&self) -> impl FnOnce(pack::Error) -> Error {
-        Error::format(format!("{}.pack", self.stem))
+        // Put into words only once there is an error: this is called for every entry.
+        move |source| Error::Format { what: format!("{}.pack", self.stem), source }
     }
 
     /// The store the pack lies in.

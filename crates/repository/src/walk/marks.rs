@@ -65,6 +65,16 @@ impl Marks {
             + inner.iter().map(|word| u64::from(word.count_ones())).sum::<u64>()
     }
 
+    /// The members among `count` packed slots from `first` on.
+    pub fn iter_packed(&self, first: u32, count: u32) -> impl Iterator<Item = Slot> + '_ {
+        let mut next = first;
+        std::iter::from_fn(move || {
+            let at = self.packed.next_set(next).filter(|at| *at < first + count)?;
+            next = at + 1;
+            Some(Slot(at))
+        })
+    }
+
     pub fn iter_loose(&self) -> impl Iterator<Item = Slot> + '_ {
         self.loose.iter().map(|at| Slot(Slot::LOOSE + at))
     }
