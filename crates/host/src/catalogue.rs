@@ -20,7 +20,7 @@ use crate::{Refusal, RepositoryName, creation};
 enum Served {
     /// Every repository below a folder.
     Folder(PathBuf),
-    /// One repository, under one name.
+    /// One repository; the name is the one it is announced by.
     One { name: RepositoryName, git_dir: PathBuf },
     /// Whatever path the caller names; it runs with the rights of whoever started it.
     AnyPath { strict: bool, owner: OwnerContext },
@@ -57,7 +57,7 @@ const OPEN_MAX: usize = 64;
 impl Catalogue {
     /// All repositories below `folder`, or `folder` itself when it is one, bare or with a work
     /// tree. The names of a folder's repositories are their paths in it; a repository alone is
-    /// named after its folder.
+    /// announced by its folder's name and answers to any.
     ///
     /// # Errors
     /// When the folder cannot be read or has no name.
@@ -127,7 +127,9 @@ impl Catalogue {
         let not_found = || Refusal::NotFound { name: name.to_string() };
         let git_dir = match &self.served {
             Served::AnyPath { strict, owner } => return self.find_path(name, *strict, owner),
-            Served::One { name: own, git_dir } if own.stem() == name.stem() => git_dir.clone(),
+            // Nothing else can be meant: a repository alone answers to any name of one part,
+            // so that a URL that was written down holds wherever it was cloned to.
+            Served::One { git_dir, .. } if !name.as_bytes().contains(&b'/') => git_dir.clone(),
             Served::One { .. } => return Err(not_found()),
             Served::Folder(folder) => folder_entry(folder, name).ok_or_else(not_found)?,
         };

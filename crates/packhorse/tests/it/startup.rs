@@ -51,7 +51,7 @@ fn repositories_made_and_removed_while_serving_come_and_go() {
 }
 
 #[test]
-fn one_repository_is_served_by_its_own_name() {
+fn one_repository_is_announced_by_its_name_and_answers_to_any() {
     let git = RealGit::new();
     let bare = Scenario::linear(2).build(&git, "project.git");
     let work = git.clone(&bare, "tree", NONE);
@@ -59,7 +59,8 @@ fn one_repository_is_served_by_its_own_name() {
         let server = Serving::start(&git, dir, &[]);
         assert!(!head(&git, server.url(name)).is_empty());
         assert!(!head(&git, server.url(&format!("{name}.git"))).is_empty());
-        git.fail(git.root(), &["ls-remote", &server.url("other")]);
+        assert!(!head(&git, server.url("other.git")).is_empty(), "nothing else can be meant");
+        git.fail(git.root(), &["ls-remote", &server.url("other/part")]);
     }
     let mut command = packhorse(&git);
     command.current_dir(&work).args(["serve", ".", "--listen", "127.0.0.1:0"]);

@@ -27,8 +27,9 @@ fn clones_and_pushes_through_options_and_links() {
         let git = RealGit::new().protocol(protocol);
         let origin = Scenario::branchy(30).build(&git, "origin.git");
         let (upload, receive) = links(&git);
-        for program in [format!("{PROGRAM} upload-pack"), upload.display().to_string()] {
-            let name = format!("clone-{}", program.len());
+        let programs = [format!("{PROGRAM} upload-pack"), upload.display().to_string()];
+        for (at, program) in programs.iter().enumerate() {
+            let name = format!("clone-{at}");
             let option = format!("--upload-pack={program}");
             let url = format!("file://{}", origin.display());
             let clone = git.clone(&url, &name, &["--mirror", &option]);
@@ -36,8 +37,9 @@ fn clones_and_pushes_through_options_and_links() {
             git.fsck_strict(&clone);
         }
         let work = git.clone(&origin, "work", &["--no-local"]);
-        for program in [format!("{PROGRAM} receive-pack"), receive.display().to_string()] {
-            let tip = git.commit_file(&work, &format!("{}.txt", program.len()), "new\n");
+        let programs = [format!("{PROGRAM} receive-pack"), receive.display().to_string()];
+        for (at, program) in programs.iter().enumerate() {
+            let tip = git.commit_file(&work, &format!("{at}.txt"), "new\n");
             let option = format!("--receive-pack={program}");
             git.ok(&work, &["push", "-q", &option, "origin", "HEAD:main"]);
             assert_eq!(git.rev_parse(&origin, "main"), tip);
