@@ -72,11 +72,6 @@ impl RepositoryName {
     pub fn as_bytes(&self) -> &[u8] {
         &self.name
     }
-
-    /// The name without a `.git` at its end.
-    pub(crate) fn stem(&self) -> &[u8] {
-        self.name.strip_suffix(b".git").unwrap_or(&self.name)
-    }
 }
 
 impl std::fmt::Display for RepositoryName {
