@@ -112,11 +112,14 @@ impl ObjectId {
             _ => return None,
         };
         let mut id = Self::null(kind);
-        for (at, pair) in hex.chunks_exact(2).enumerate() {
-            let (high, low) = (nibble(pair[0])?, nibble(pair[1])?);
-            id.bytes[at] = high << 4 | low;
+        // Judged once at the end: lists of refs are decoded by the hundred thousand.
+        let mut seen = 0;
+        for (byte, pair) in id.bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            let (high, low) = (NIBBLES[pair[0] as usize], NIBBLES[pair[1] as usize]);
+            seen |= high | low;
+            *byte = high << 4 | (low & 0xf);
         }
-        Some(id)
+        (seen & 0xf0 == 0).then_some(id)
     }
 
     /// Like [`ObjectId::from_hex`], for one hash only.
@@ -143,10 +146,8 @@ impl ObjectId {
 
     /// Writes the lower-case hexadecimal form and returns it as text.
     pub fn hex_into<'a>(&self, buffer: &'a mut [u8; ID_BYTES_MAX * 2]) -> &'a str {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for (at, byte) in self.as_bytes().iter().enumerate() {
-            buffer[at * 2] = DIGITS[(byte >> 4) as usize];
-            buffer[at * 2 + 1] = DIGITS[(byte & 15) as usize];
+        for (digits, byte) in buffer.chunks_exact_mut(2).zip(self.as_bytes()) {
+            digits.copy_from_slice(&HEX_PAIRS[*byte as usize]);
         }
         std::str::from_utf8(&buffer[..self.kind.hex_len()]).expect("hexadecimal digits are ASCII")
     }
@@ -157,15 +158,29 @@ impl ObjectId {
     }
 }
 
-#[inline]
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// What a byte is worth as a hexadecimal digit; 0xff for one that is none.
+const NIBBLES: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
     }
-}
+    table
+};
+
+/// The two digits of every byte.
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,6 +211,16 @@ mod tests {
     fn refuses_wrong_lengths_and_digits() {
         assert_eq!(ObjectId::from_hex(b"4b825d"), None);
         assert_eq!(ObjectId::from_hex("g".repeat(40).as_bytes()), None);
+        for at in 0..40 {
+            let mut hex = [b'0'; 40];
+            for bad in [b'/', b':', b'@', b'G', b'`', b'g', 0, 0xff] {
+                hex[at] = bad;
+                assert_eq!(ObjectId::from_hex(&hex), None, "{bad} at {at}");
+            }
+        }
+        let upper = "ABCDEF0123".repeat(4);
+        let id = ObjectId::from_hex(upper.as_bytes()).expect("upper case counts");
+        assert_eq!(id.to_hex(), upper.to_lowercase());
         assert_eq!(ObjectId::from_bytes(&[0; 19], HashKind::Sha1), None);
     }
 }
