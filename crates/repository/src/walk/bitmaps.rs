@@ -36,12 +36,12 @@ impl Walk<'_> {
         let placed = self.units[unit].clone();
         let unit = placed.unit.clone();
         let bitmap = unit.bitmap().expect("chosen because it has one");
-        let haves = self.tips_of_history(&request.haves, Side::Known)?;
+        let haves = self.tips(&request.haves, Side::Known)?;
         if !haves.is_empty() {
             let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
             self.join(haves, Side::Known, joining)?;
         }
-        let wants = self.tips_of_history(&request.wants, Side::Wanted)?;
+        let wants = self.tips(&request.wants, Side::Wanted)?;
         let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
         self.join(wants, Side::Wanted, joining)?;
         if request.filter.is_some() {
@@ -49,12 +49,6 @@ impl Walk<'_> {
             self.sift(&types, &placed, bitmap)?;
         }
         Ok(())
-    }
-
-    /// Tips, with trees and blobs among them walked in full: bitmaps are exact, so every
-    /// object must be marked, whatever the filter says of it afterwards.
-    fn tips_of_history(&mut self, ids: &[ObjectId], side: Side) -> Result<Vec<(ObjectId, Slot)>> {
-        self.tips(ids, side)
     }
 
     fn join(

@@ -1,7 +1,6 @@
 //! The v0 and v1 advertisement of upload-pack.
 
 use repository::Objects;
-use storage::RefSnapshot;
 use wire::advertise::RefAdvertisement;
 use wire::{PacketWriter, Protocol, Sink, UploadPackOffer};
 
@@ -40,11 +39,7 @@ pub(super) fn advertise(
         }
         Ok(())
     })?;
-    lines.finish(&own_shallow(refs.snapshot)?)?;
+    lines.finish(&refs.snapshot.shallow()?)?;
     writer.flush()?;
     Ok(())
-}
-
-fn own_shallow(snapshot: &dyn RefSnapshot) -> Result<Vec<object::ObjectId>, Error> {
-    Ok(snapshot.shallow()?)
 }
