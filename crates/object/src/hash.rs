@@ -7,7 +7,7 @@
 use aws_lc_rs::digest;
 use sha1_checked::Digest as _;
 
-use crate::{HashKind, Kind, ObjectId};
+use crate::{HashKind, Kind, ObjectId, sha1};
 
 /// Bytes that were built to collide under SHA-1; the object must be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,25 @@ pub fn object_id(hash: HashKind, kind: Kind, content: &[u8]) -> Result<ObjectId,
     let mut hasher = ObjectHasher::new(hash, kind, content.len() as u64);
     hasher.update(content);
     hasher.finish()
+}
+
+/// Names whole objects held in memory, side by side where the processor can; calls `name(at, id)`
+/// once for each, in no particular order.
+///
+/// # Errors
+/// The place in `objects` of one that carries a collision attack; others may lack a name then.
+pub fn object_ids(
+    hash: HashKind,
+    objects: &[(Kind, &[u8])],
+    name: &mut dyn FnMut(usize, ObjectId),
+) -> Result<(), (usize, Collision)> {
+    if hash == HashKind::Sha1 {
+        return sha1::name_objects(objects, name);
+    }
+    objects.iter().enumerate().try_for_each(|(at, (kind, content))| {
+        name(at, object_id(hash, *kind, content).map_err(|collision| (at, collision))?);
+        Ok(())
+    })
 }
 
 /// Writes the header that precedes an object's content when it is hashed or stored loose.

@@ -11,12 +11,13 @@ mod id;
 mod kind;
 mod parse_error;
 mod refname;
+mod sha1;
 mod tag;
 mod tree;
 
 pub use commit::{CommitRef, Parents};
 pub use fsck::{Finding, FsckOptions, MsgId, Severity, SpecialFiles, fsck_object};
-pub use hash::{Checksum, Collision, ObjectHasher, loose_header, object_id};
+pub use hash::{Checksum, Collision, ObjectHasher, loose_header, object_id, object_ids};
 pub use id::{HashKind, ID_BYTES_MAX, ObjectId};
 pub use kind::Kind;
 pub use parse_error::ParseError;
