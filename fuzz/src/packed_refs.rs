@@ -1,14 +1,11 @@
 //! `packed-refs` files: whatever parses can be searched from anywhere, and what is not said to
 //! be sorted comes back in order and is found under its name.
 
-#![no_main]
-
 use bstr::ByteSlice as _;
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use storage_disk::packed_refs::PackedRefs;
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     for hash in [HashKind::Sha1, HashKind::Sha256] {
         let Ok(packed) = PackedRefs::parse(bytes.to_vec(), hash) else { continue };
         for name in [&b""[..], b"refs/heads/", b"refs/tags/v1", b"\xff", bytes] {
@@ -31,4 +28,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(found.name, record.name);
         }
     }
-});
+}

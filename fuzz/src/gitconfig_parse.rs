@@ -1,15 +1,12 @@
 //! Configuration text, and the same bytes as `GIT_CONFIG_PARAMETERS`: every setting that is read
 //! can be asked for by its name and read as everything.
 
-#![no_main]
-
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use bstr::ByteSlice as _;
 use gitconfig::{Config, IncludeContext, Limits, Scope};
-use libfuzzer_sys::fuzz_target;
 
 fn ask(config: &Config) {
     for entry in config.entries() {
@@ -23,7 +20,7 @@ fn ask(config: &Config) {
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     if let Ok(config) = Config::parse(bytes, Scope::Local, Path::new("config")) {
         ask(&config);
     }
@@ -34,4 +31,4 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(config) = Config::from_environment(&variable, &context) {
         ask(&config);
     }
-});
+}

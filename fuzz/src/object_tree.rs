@@ -1,11 +1,8 @@
 //! Trees: entries are inside the object, in order, and account for every byte of it.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use object::{HashKind, TreeIter};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     for hash in [HashKind::Sha1, HashKind::Sha256] {
         let mut used = 0;
         let mut broken = false;
@@ -25,4 +22,4 @@ fuzz_target!(|bytes: &[u8]| {
         }
         assert!(broken || used == bytes.len());
     }
-});
+}

@@ -2,13 +2,10 @@
 //!
 //! The first byte says which kind the rest is, and in which hash.
 
-#![no_main]
-
 use std::convert::Infallible;
 
 use bstr::BStr;
 use gitconfig::SyntaxError;
-use libfuzzer_sys::fuzz_target;
 use object::fsck::{FsckOptions, SpecialBlob, SpecialFiles, SpecialUse, fsck_special_files};
 use object::{CommitRef, HashKind, Kind, ObjectId, TagRef, TreeIter, fsck_object};
 
@@ -20,7 +17,7 @@ fn read_config(text: &[u8], visit: &mut dyn FnMut(&BStr, Option<&BStr>)) -> bool
     .is_ok()
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let Some((first, bytes)) = data.split_first() else { return };
     let kind = [Kind::Commit, Kind::Tree, Kind::Tag, Kind::Blob][usize::from(first & 3)];
     let hash = if first & 4 == 0 { HashKind::Sha1 } else { HashKind::Sha256 };
@@ -47,4 +44,4 @@ fuzz_target!(|data: &[u8]| {
         fsck_special_files(&special, &options, &mut read, &mut read_config, &mut |_, finding| {
             assert!(!finding.to_string().is_empty());
         });
-});
+}

@@ -1,13 +1,10 @@
 //! Any bytes as the index of a pack and as its reverse index.
 
-#![no_main]
-
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use pack::{Index, RevIndex, rev};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     for hash in [HashKind::Sha1, HashKind::Sha256] {
         let bytes = Bytes::copy_from_slice(bytes);
         let Ok(index) = Index::open(bytes.clone(), hash) else { continue };
@@ -27,4 +24,4 @@ fuzz_target!(|bytes: &[u8]| {
         }
         let _ = RevIndex::open(bytes, &index);
     }
-});
+}

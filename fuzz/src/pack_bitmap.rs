@@ -1,13 +1,10 @@
 //! Any bytes as the bitmaps of a pack; the first byte says how many objects it has.
 
-#![no_main]
-
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use object::{HashKind, Kind};
 use pack::{BitSet, BitmapIndex};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let Some((count, bytes)) = bytes.split_first() else { return };
     let count = u32::from(*count);
     let bytes = Bytes::copy_from_slice(bytes);
@@ -32,4 +29,4 @@ fuzz_target!(|bytes: &[u8]| {
     for position in 0..=count {
         let _ = bitmaps.name_hash(position);
     }
-});
+}

@@ -1,13 +1,10 @@
 //! Any bytes as a push: commands, certificates, options.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use wire::push::read_push;
 use wire::{Limits, PacketReader, ReceivePackOffer};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let offer = ReceivePackOffer {
         push_cert_nonce: Some("nonce".into()),
         push_options: true,
@@ -22,4 +19,4 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(cert) = &push.push_cert {
         assert_eq!(cert.as_bytes(), [cert.payload(), cert.signature()].concat());
     }
-});
+}

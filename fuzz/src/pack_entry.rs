@@ -1,14 +1,11 @@
 //! Any bytes as a pack that arrives, and as one that is stored.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use pack::{EntryHeader, PackFile, Scanner, entry, inflate};
 
 const DATA_BYTES_MAX: u64 = 1 << 20;
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let hash = HashKind::Sha1;
     if let Ok(header) = EntryHeader::parse(bytes, hash) {
         let mut again = Vec::new();
@@ -17,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     stored(bytes, hash);
     let _ = arriving(bytes, hash);
-});
+}
 
 fn stored(bytes: &[u8], hash: HashKind) {
     let Ok(pack) = PackFile::open(bytes.to_vec().into(), hash) else { return };

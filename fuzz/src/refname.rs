@@ -1,11 +1,8 @@
 //! Ref names: what passes could be a file below the git directory and nowhere else.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use object::{RefName, check_ref_format, check_ref_format_onelevel};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let (full, onelevel) = (check_ref_format(bytes), check_ref_format_onelevel(bytes));
     assert!(full.is_err() || onelevel.is_ok());
     if onelevel.is_ok() {
@@ -19,4 +16,4 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(name.is_pseudo(), !bytes.starts_with(b"refs/"));
         assert!(name.is_pseudo() || full.is_ok());
     }
-});
+}

@@ -1,13 +1,10 @@
 //! Any bytes as a delta, against a base of the size it asks for.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use pack::delta::{self, Instruction, Instructions};
 
 const BYTES_MAX: u64 = 1 << 20;
 
-fuzz_target!(|delta: &[u8]| {
+pub(crate) fn run(delta: &[u8]) {
     let Ok((base_size, result_size, _)) = delta::sizes(delta) else { return };
     if base_size > BYTES_MAX {
         return;
@@ -26,4 +23,4 @@ fuzz_target!(|delta: &[u8]| {
         }
     }
     assert_eq!(again, out);
-});
+}

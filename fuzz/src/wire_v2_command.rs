@@ -1,12 +1,9 @@
 //! Any bytes as a conversation of v2 commands.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use wire::{Command, FilterRules, Limits, PacketReader, UploadPackOffer};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let offer = UploadPackOffer {
         session_id: Some("session".into()),
         filter: Some(FilterRules::default()),
@@ -30,4 +27,4 @@ fuzz_target!(|bytes: &[u8]| {
             Command::ObjectInfo(_) => {}
         }
     }
-});
+}

@@ -1,13 +1,10 @@
 //! Any bytes as a v0 fetch: wants, then the negotiation to its end.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use wire::v0::{HaveLine, read_have, read_wants};
 use wire::{FilterRules, Limits, PacketReader, UploadPackOffer};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let offer = UploadPackOffer {
         no_done: true,
         filter: Some(FilterRules::default()),
@@ -25,4 +22,4 @@ fuzz_target!(|bytes: &[u8]| {
             Ok(HaveLine::Done | HaveLine::Eof) | Err(_) => return,
         }
     }
-});
+}

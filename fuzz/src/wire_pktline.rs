@@ -1,16 +1,13 @@
 //! Any bytes as packets, through any buffer: what is read is what a plain slice gives,
 //! and what is written again is what was read.
 
-#![no_main]
-
 use std::io::{BufReader, Read as _};
 
-use libfuzzer_sys::fuzz_target;
 use wire::{Packet, PacketReader, PacketWriter};
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (capacity, bytes) = input;
-    let capacity = usize::from(capacity).max(1);
+pub(crate) fn run(input: &[u8]) {
+    let Some((capacity, bytes)) = input.split_first() else { return };
+    let capacity = usize::from(*capacity).max(1);
     let mut reader = PacketReader::new(BufReader::with_capacity(capacity, bytes));
     let mut plain = PacketReader::new(bytes);
     let mut written = Vec::new();
@@ -36,4 +33,4 @@ fuzz_target!(|input: (u8, &[u8])| {
     let mut rest = Vec::new();
     reader.into_inner().read_to_end(&mut rest).expect("from memory");
     assert!(rest.is_empty());
-});
+}

@@ -1,13 +1,10 @@
 //! Any bytes as a multi-pack-index, alone and as the layers of a chain.
 
-#![no_main]
-
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use pack::{Error, MultiPackIndex};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let hash = HashKind::Sha1;
     let bytes = Bytes::copy_from_slice(bytes);
     if let Ok(midx) = MultiPackIndex::open(bytes.clone(), hash) {
@@ -18,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(Some(midx)) = MultiPackIndex::open_chain(chain.as_bytes(), hash, load) {
         ask(&midx);
     }
-});
+}
 
 fn ask(midx: &MultiPackIndex) {
     for position in 0..midx.count() {

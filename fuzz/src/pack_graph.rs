@@ -1,13 +1,10 @@
 //! Any bytes as a commit-graph, alone and as the first layer of a chain.
 
-#![no_main]
-
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use object::HashKind;
 use pack::{CommitGraph, Error};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let hash = HashKind::Sha1;
     let bytes = Bytes::copy_from_slice(bytes);
     if let Ok(graph) = CommitGraph::open(bytes.clone(), hash) {
@@ -18,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(Some(graph)) = CommitGraph::open_chain(chain.as_bytes(), hash, load) {
         ask(&graph);
     }
-});
+}
 
 fn ask(graph: &CommitGraph) {
     for position in 0..graph.count() {
