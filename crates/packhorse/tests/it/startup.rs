@@ -158,3 +158,24 @@ fn what_cannot_be_served_is_said_at_once() {
         assert!(!output.status.success());
     }
 }
+
+#[test]
+fn the_server_needs_no_git_executable() {
+    let git = RealGit::new();
+    Scenario::branchy().build(&git, "srv/old.git");
+    std::fs::create_dir(git.path("nothing")).expect("a folder");
+    let mut command = packhorse(&git);
+    command.arg("serve").arg(git.path("srv")).args(["--listen", "127.0.0.1:0", "--create-on-push"]);
+    // Nothing can be found and started by its name.
+    command.env("PATH", git.path("nothing")).env("GIT_EXEC_PATH", git.path("nothing"));
+    let server = Serving::spawn(&git, command);
+    let mirror = git.clone(server.url("old.git"), "mirror.git", &["--mirror"]);
+    assert_eq!(git.refs(&mirror), git.refs(git.path("srv/old.git")));
+    git.ok(&mirror, &["push", "--quiet", "--mirror", &server.url("new.git")]);
+    assert_eq!(git.refs(git.path("srv/new.git")), git.refs(&mirror));
+    git.fsck_strict(git.path("srv/new.git"));
+    let work = git.clone(server.url("new.git"), "work", &["--depth=1"]);
+    git.commit_file(&work, "added", "a line\n");
+    git.ok(&work, &["push", "--quiet", "origin", "HEAD:refs/heads/added"]);
+    git.fsck_strict(git.path("srv/new.git"));
+}
