@@ -13,7 +13,7 @@ use bstr::BStr;
 use object::ObjectId;
 use repository::Repository;
 use serve::HiddenRefs;
-use storage::{Peeled, TargetView};
+use storage::{PeeledView, TargetView};
 
 use crate::dumb_file::{Content, DumbFile, Freshness};
 
@@ -52,14 +52,15 @@ fn refs(repo: &Repository) -> Result<DumbFile, storage::Error> {
     let mut failed = None;
     snapshot.scan("refs/".into(), &mut |found| {
         let TargetView::Id(id) = found.target else { return ControlFlow::Continue(()) };
+        let id = id.to_id();
         if hidden.hides(Some(found.name), found.name) {
             return ControlFlow::Continue(());
         }
         line(&mut lines, &id, found.name, b"");
         let peeled = match found.peeled {
-            Peeled::To(peeled) => Some(peeled),
-            Peeled::NotATag => None,
-            Peeled::Unknown => match objects.peel(&id) {
+            PeeledView::To(peeled) => Some(peeled.to_id()),
+            PeeledView::NotATag => None,
+            PeeledView::Unknown => match objects.peel(&id) {
                 Ok(peeled) => peeled.map(|(peeled, _)| peeled).filter(|peeled| *peeled != id),
                 Err(error) => {
                     failed = Some(error);

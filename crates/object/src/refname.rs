@@ -45,6 +45,9 @@ pub enum RefNameError {
 /// # Errors
 /// The first rule that the name breaks.
 pub fn check_ref_format(name: &[u8]) -> Result<(), RefNameError> {
+    if is_plain(name) {
+        return Ok(());
+    }
     match check_components(name)? {
         1 => Err(RefNameError::OneLevel),
         _ => Ok(()),
@@ -57,6 +60,47 @@ pub fn check_ref_format(name: &[u8]) -> Result<(), RefNameError> {
 /// The first rule that the name breaks.
 pub fn check_ref_format_onelevel(name: &[u8]) -> Result<(), RefNameError> {
     check_components(name).map(|_| ())
+}
+
+/// Bytes of a name judged at a time.
+const BLOCK: usize = 16;
+
+/// Whether a name is below `refs/` and has nothing in it that the rules could mind: most
+/// names. What is not plain may still be valid, and is checked rule by rule.
+#[inline]
+fn is_plain(name: &[u8]) -> bool {
+    if !name.starts_with(b"refs/") || matches!(name.last(), Some(b'.' | b'/')) {
+        return false;
+    }
+    // Every byte is judged with the one before it.
+    let (bytes, before) = (&name[1..], &name[..name.len() - 1]);
+    let (Some(last), Some(before_last)) = (bytes.last_chunk(), before.last_chunk()) else {
+        return false;
+    };
+    let (blocks, _overlapped_by_last) = bytes.as_chunks::<BLOCK>();
+    let (before, _) = before.as_chunks::<BLOCK>();
+    blocks.iter().zip(before).all(|(block, before)| is_plain_block(block, before))
+        && is_plain_block(last, before_last)
+}
+
+/// Written without branches, so that it compiles to operations on the whole block. Ranges
+/// that hold a forbidden byte count as a whole, and so do `./`, `.l` and `{`: fewer
+/// comparisons, and rare.
+#[inline]
+fn is_plain_block(block: &[u8; BLOCK], before: &[u8; BLOCK]) -> bool {
+    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
+    let mut odd = 0;
+    for (&byte, &before) in block.iter().zip(before) {
+        let mark = within(byte, 0, b' ')
+            | within(byte, b':', b'?')
+            | within(byte, b'[', b'^')
+            | within(byte, b'{', 0x7f)
+            | (byte == b'*');
+        let edges = within(byte, b'.', b'/') & within(before, b'.', b'/');
+        let maybe_lock = (byte == b'l') & (before == b'.');
+        odd |= u8::from(mark | edges | maybe_lock);
+    }
+    odd == 0
 }
 
 /// Checks every component and counts them.
@@ -232,6 +276,37 @@ mod tests {
         assert!(RefName::head().is_pseudo() && RefName::head().is_per_worktree());
         assert!(RefName::new("FETCH_HEAD").expect("valid").is_special_file());
         assert!(!RefName::new("refs/heads/main").expect("valid").is_per_worktree());
+    }
+
+    #[test]
+    fn what_looks_plain_follows_every_rule() {
+        let plain = b"refs/heads/team-20/topic_v1.2.3";
+        assert!(is_plain(plain) && is_plain(&plain[..17]));
+        let agree = |name: &[u8]| {
+            let checked = check_components(name).is_ok_and(|count| count > 1);
+            assert!(!is_plain(name) || checked, "{}", name.as_bstr());
+            assert_eq!(check_ref_format(name).is_ok(), checked, "{}", name.as_bstr());
+        };
+        for len in 0..=plain.len() {
+            agree(&plain[..len]);
+            for at in 0..len {
+                let mut name = plain[..len].to_vec();
+                for odd in 0..=255 {
+                    name[at] = odd;
+                    agree(&name);
+                }
+                for pair in [b"..", b"./", b"/.", b"//", b"@{", b"/@", b"@/", b".l"] {
+                    let mut name = plain[..len].to_vec();
+                    name.splice(at..(at + 2).min(len), *pair);
+                    agree(&name);
+                }
+                let mut name = plain[..len].to_vec();
+                name.splice(at..at, *b".lock");
+                agree(&name);
+                name.splice(at + 5..at + 5, *b"/");
+                agree(&name);
+            }
+        }
     }
 
     #[test]

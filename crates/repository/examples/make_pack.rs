@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut wants = Vec::new();
     repository.refs().snapshot()?.scan("refs/".into(), &mut |found| {
         if let storage::TargetView::Id(id) = found.target {
-            wants.push(id);
+            wants.push(id.to_id());
         }
         ControlFlow::Continue(())
     })?;

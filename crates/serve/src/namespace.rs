@@ -49,6 +49,9 @@ impl Namespace {
 
     /// What the client calls the ref stored as `stored`; `None` when it lies outside.
     pub fn shown<'a>(&self, stored: &'a [u8]) -> Option<&'a BStr> {
+        if self.is_whole() {
+            return Some(BStr::new(stored));
+        }
         stored.strip_prefix(self.prefix.as_slice()).map(BStr::new)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice as _};
-use object::{ObjectId, RefName};
+use object::{IdView, ObjectId, RefName};
 
 use crate::{CommitError, Result};
 
@@ -30,7 +30,7 @@ impl Target {
     /// The same target, borrowed.
     pub fn as_view(&self) -> TargetView<'_> {
         match self {
-            Target::Id(id) => TargetView::Id(*id),
+            Target::Id(id) => TargetView::Id(id.into()),
             Target::Symbolic(name) => TargetView::Symbolic(name.as_bstr()),
         }
     }
@@ -57,6 +57,39 @@ pub enum Peeled {
     To(ObjectId),
 }
 
+/// A [`Peeled`], borrowed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PeeledView<'a> {
+    /// Nothing; look at the object.
+    #[default]
+    Unknown,
+    /// The target is not an annotated tag: it peels to itself.
+    NotATag,
+    /// The target is an annotated tag that finally leads to this object.
+    To(IdView<'a>),
+}
+
+impl PeeledView<'_> {
+    /// The same knowledge, owned.
+    pub fn to_peeled(self) -> Peeled {
+        match self {
+            PeeledView::Unknown => Peeled::Unknown,
+            PeeledView::NotATag => Peeled::NotATag,
+            PeeledView::To(id) => Peeled::To(id.to_id()),
+        }
+    }
+}
+
+impl From<Peeled> for PeeledView<'_> {
+    fn from(peeled: Peeled) -> Self {
+        match peeled {
+            Peeled::Unknown => PeeledView::Unknown,
+            Peeled::NotATag => PeeledView::NotATag,
+            Peeled::To(id) => PeeledView::To(id.into()),
+        }
+    }
+}
+
 /// One ref, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ref {
@@ -68,7 +101,8 @@ pub struct Ref {
     pub peeled: Peeled,
 }
 
-/// One ref while a scan passes it; nothing of it is allocated.
+/// One ref while a scan passes it; nothing of it is allocated, and its ids are in the form
+/// the store has them in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefView<'a> {
     /// The full name, valid by `git check-ref-format`.
@@ -76,14 +110,14 @@ pub struct RefView<'a> {
     /// What it points at; symbolic refs are not followed.
     pub target: TargetView<'a>,
     /// What is known about its peeled value.
-    pub peeled: Peeled,
+    pub peeled: PeeledView<'a>,
 }
 
 /// A [`Target`], borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetView<'a> {
     /// An object.
-    Id(ObjectId),
+    Id(IdView<'a>),
     /// Another ref, by its valid full name.
     Symbolic(&'a BStr),
 }
@@ -92,7 +126,7 @@ impl TargetView<'_> {
     /// The same target, owned.
     pub fn to_target(&self) -> Target {
         match self {
-            TargetView::Id(id) => Target::Id(*id),
+            TargetView::Id(id) => Target::Id(id.to_id()),
             TargetView::Symbolic(name) => {
                 Target::Symbolic(RefName::new(name.as_bytes()).expect("a view's names are valid"))
             }
@@ -106,7 +140,7 @@ impl RefView<'_> {
         Ref {
             name: RefName::new(self.name.as_bytes()).expect("a view's names are valid"),
             target: self.target.to_target(),
-            peeled: self.peeled,
+            peeled: self.peeled.to_peeled(),
         }
     }
 }

@@ -6,8 +6,7 @@
 use std::io;
 
 use bstr::{BStr, BString};
-use bytes::BytesMut;
-use object::{HashKind, ID_BYTES_MAX, ObjectId};
+use object::{HashKind, ID_BYTES_MAX, IdView, ObjectId};
 
 use crate::capability::{ReceivePackOffer, UploadPackOffer};
 use crate::pktline::PacketWriter;
@@ -60,26 +59,26 @@ impl<'w, 's> RefAdvertisement<'w, 's> {
     }
 
     /// Writes a ref.
-    pub fn reference(&mut self, id: &ObjectId, name: &BStr) -> io::Result<()> {
-        self.line(id, name, b"")
+    pub fn reference<'i>(&mut self, id: impl Into<IdView<'i>>, name: &BStr) -> io::Result<()> {
+        self.line(id.into(), name, b"")
     }
 
     /// Writes what an annotated tag, whose ref was written just now, points to in the end.
-    pub fn peeled(&mut self, id: &ObjectId, name: &BStr) -> io::Result<()> {
-        self.line(id, name, b"^{}")
+    pub fn peeled<'i>(&mut self, id: impl Into<IdView<'i>>, name: &BStr) -> io::Result<()> {
+        self.line(id.into(), name, b"^{}")
     }
 
     /// Writes an object that the server has, though no ref the client may see names it
     /// (receive-pack: alternates, other namespaces).
     pub fn have(&mut self, id: &ObjectId) -> io::Result<()> {
-        self.line(id, BStr::new(".have"), b"")
+        self.line(id.into(), BStr::new(".have"), b"")
     }
 
     /// Ends the advertisement: the shallow boundary of the repository, and a flush packet.
     /// A list without a line gets one that carries the capabilities.
     pub fn finish(mut self, shallow: &[ObjectId]) -> io::Result<()> {
         if self.capabilities.is_some() {
-            self.line(&ObjectId::null(self.hash), BStr::new("capabilities"), b"^{}")?;
+            self.line(ObjectId::null(self.hash).into(), BStr::new("capabilities"), b"^{}")?;
         }
         for id in shallow {
             self.writer.text(format!("shallow {id}"))?;
@@ -87,11 +86,10 @@ impl<'w, 's> RefAdvertisement<'w, 's> {
         self.writer.flush_pkt()
     }
 
-    fn line(&mut self, id: &ObjectId, name: &BStr, suffix: &[u8]) -> io::Result<()> {
+    fn line(&mut self, id: IdView<'_>, name: &BStr, suffix: &[u8]) -> io::Result<()> {
         let capabilities = self.capabilities.take();
-        self.writer.packet(|packet: &mut BytesMut| {
-            let mut hex = [0; ID_BYTES_MAX * 2];
-            packet.extend_from_slice(id.hex_into(&mut hex).as_bytes());
+        self.writer.packet(|packet| {
+            packet.extend_from_slice(id.hex_into(&mut [0; ID_BYTES_MAX * 2]));
             packet.extend_from_slice(b" ");
             packet.extend_from_slice(name);
             packet.extend_from_slice(suffix);

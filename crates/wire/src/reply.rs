@@ -6,7 +6,7 @@
 use std::io;
 
 use bstr::BStr;
-use object::{ID_BYTES_MAX, ObjectId};
+use object::{ID_BYTES_MAX, IdView, ObjectId};
 
 use crate::pktline::PacketWriter;
 
@@ -91,13 +91,13 @@ pub fn wanted_ref(writer: &mut PacketWriter<'_>, id: &ObjectId, name: &BStr) -> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LsRef<'a> {
     /// What it is; `None` for a HEAD whose branch does not exist yet.
-    pub id: Option<&'a ObjectId>,
+    pub id: Option<IdView<'a>>,
     /// Its full name.
     pub name: &'a BStr,
     /// Where a symbolic ref points, when the client asked.
     pub symref_target: Option<&'a BStr>,
     /// What an annotated tag points to in the end, when the client asked.
-    pub peeled: Option<&'a ObjectId>,
+    pub peeled: Option<IdView<'a>>,
 }
 
 /// Writes a line of an `ls-refs` response.
@@ -105,7 +105,7 @@ pub fn ls_ref(writer: &mut PacketWriter<'_>, shown: &LsRef<'_>) -> io::Result<()
     writer.packet(|packet| {
         let mut hex = [0; ID_BYTES_MAX * 2];
         match shown.id {
-            Some(id) => packet.extend_from_slice(id.hex_into(&mut hex).as_bytes()),
+            Some(id) => packet.extend_from_slice(id.hex_into(&mut hex)),
             None => packet.extend_from_slice(b"unborn"),
         }
         packet.extend_from_slice(b" ");
@@ -116,7 +116,7 @@ pub fn ls_ref(writer: &mut PacketWriter<'_>, shown: &LsRef<'_>) -> io::Result<()
         }
         if let Some(id) = shown.peeled {
             packet.extend_from_slice(b" peeled:");
-            packet.extend_from_slice(id.hex_into(&mut hex).as_bytes());
+            packet.extend_from_slice(id.hex_into(&mut hex));
         }
         packet.extend_from_slice(b"\n");
     })

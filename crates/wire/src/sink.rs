@@ -50,8 +50,10 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Bytes a [`WriteSink`] holds before it writes without being asked.
-const QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes a [`WriteSink`] holds before it writes without being asked: what a pipe takes at once.
+/// Holding more gains nothing, and freeing more at once makes the allocator give pages back
+/// that the next answer must fault in again.
+const QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// Slices a [`WriteSink`] holds before it writes: half of Linux's `IOV_MAX`.
 const QUEUE_SLICES_MAX: usize = 512;
 

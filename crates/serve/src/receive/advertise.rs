@@ -99,7 +99,7 @@ pub(super) fn each_ref(
     let mut failed = None;
     snapshot.scan(prefix, &mut |found: RefView<'_>| {
         let id = match found.target {
-            TargetView::Id(id) => Some(id),
+            TargetView::Id(id) => Some(id.to_id()),
             TargetView::Symbolic(target) => match refs::resolve(snapshot, target) {
                 Ok(resolved) => resolved.and_then(|resolved| resolved.id),
                 Err(error) => {

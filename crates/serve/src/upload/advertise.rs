@@ -27,15 +27,14 @@ pub(super) fn advertise(
         && let Some(id) = head.id
     {
         lines.reference(&id, "HEAD".into())?;
-        if let Some(peeled) = peeled_id(objects, &id, head.peeled)? {
-            lines.peeled(&peeled, "HEAD".into())?;
+        if let Some(peeled) = peeled_id(objects, id.into(), head.peeled.into())? {
+            lines.peeled(peeled, "HEAD".into())?;
         }
     }
     refs.each(b"refs/", &mut |shown| {
-        let Some(id) = shown.id else { return Ok(()) };
-        lines.reference(&id, shown.name)?;
-        if let Some(peeled) = peeled_id(objects, &id, shown.peeled)? {
-            lines.peeled(&peeled, shown.name)?;
+        lines.reference(shown.id, shown.name)?;
+        if let Some(peeled) = peeled_id(objects, shown.id, shown.peeled)? {
+            lines.peeled(peeled, shown.name)?;
         }
         Ok(())
     })?;

@@ -232,10 +232,8 @@ impl Fetch<'_> {
         let mut tags = Vec::new();
         if request.include_tag {
             self.refs.each(b"refs/tags/", &mut |shown| {
-                if let Some(id) = shown.id
-                    && let Some(peeled) = peeled_id(self.objects, &id, shown.peeled)?
-                {
-                    tags.push((id, peeled));
+                if let Some(peeled) = peeled_id(self.objects, shown.id, shown.peeled)? {
+                    tags.push((shown.id.to_id(), peeled.to_id()));
                 }
                 Ok(())
             })?;

@@ -1,6 +1,7 @@
 //! `ls-refs`: the refs under the prefixes a v2 client asks for.
 
 use bstr::{BStr, BString};
+use object::IdView;
 use repository::Objects;
 use wire::reply::{LsRef, ls_ref};
 use wire::{LsRefsRequest, PacketWriter, Sink};
@@ -21,11 +22,14 @@ pub(super) fn ls_refs(
     }
     for prefix in scans(&request.prefixes) {
         refs.each(&prefix, &mut |shown| {
-            let peeled = match (request.peel, &shown.id) {
-                (true, Some(id)) => peeled_id(objects, id, shown.peeled)?,
-                _ => None,
+            let peeled = match request.peel {
+                true => peeled_id(objects, shown.id, shown.peeled)?,
+                false => None,
             };
-            line(&mut writer, request, shown.name, shown.id, shown.symref_target, peeled)
+            let symref_target = shown.symref_target.filter(|_| request.symrefs);
+            let id = Some(shown.id);
+            ls_ref(&mut writer, &LsRef { id, name: shown.name, symref_target, peeled })?;
+            Ok(())
         })?;
     }
     writer.flush_pkt()?;
@@ -43,38 +47,15 @@ fn head(
     if head.id.is_none() && !(request.unborn && head.symref_target.is_some()) {
         return Ok(());
     }
-    let peeled = match (request.peel, &head.id) {
-        (true, Some(id)) => peeled_id(objects, id, head.peeled)?,
+    let id = head.id.map(IdView::from);
+    let peeled = match (request.peel, id) {
+        (true, Some(id)) => peeled_id(objects, id, head.peeled.into())?,
         _ => None,
     };
     // An unborn HEAD is told by its target alone, whether symrefs were asked for or not.
     let target = head.symref_target.filter(|_| request.symrefs || head.id.is_none());
-    let shown = LsRef {
-        id: head.id.as_ref(),
-        name: "HEAD".into(),
-        symref_target: target.as_deref().map(BStr::new),
-        peeled: peeled.as_ref(),
-    };
-    ls_ref(writer, &shown)?;
-    Ok(())
-}
-
-fn line(
-    writer: &mut PacketWriter<'_>,
-    request: &LsRefsRequest,
-    name: &BStr,
-    id: Option<object::ObjectId>,
-    symref_target: Option<BString>,
-    peeled: Option<object::ObjectId>,
-) -> Result<(), Error> {
-    let symref_target = symref_target.filter(|_| request.symrefs);
-    let shown = LsRef {
-        id: id.as_ref(),
-        name,
-        symref_target: symref_target.as_deref().map(BStr::new),
-        peeled: peeled.as_ref(),
-    };
-    ls_ref(writer, &shown)?;
+    let symref_target = target.as_deref().map(BStr::new);
+    ls_ref(writer, &LsRef { id, name: "HEAD".into(), symref_target, peeled })?;
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use bstr::{BStr, BString};
-use object::{Kind, ObjectId};
+use object::{IdView, Kind, ObjectId};
 use repository::Objects;
-use storage::{Peeled, RefSnapshot, RefView, TargetView};
+use storage::{Peeled, PeeledView, RefSnapshot, RefView, Target, TargetView};
 
 use crate::{Error, HiddenRefs, Namespace};
 
@@ -16,11 +16,11 @@ const SYMREF_DEPTH_MAX: usize = 5;
 pub(super) struct Shown<'a> {
     /// Its name inside the namespace.
     pub name: &'a BStr,
-    /// The object it finally names; `None` for a HEAD whose branch does not exist.
-    pub id: Option<ObjectId>,
+    /// The object it finally names.
+    pub id: IdView<'a>,
     /// Where a symbolic ref points, inside the namespace.
-    pub symref_target: Option<BString>,
-    pub peeled: Peeled,
+    pub symref_target: Option<&'a BStr>,
+    pub peeled: PeeledView<'a>,
 }
 
 /// A view of the refs through a namespace and the hidden patterns.
@@ -38,30 +38,28 @@ impl Refs<'_> {
         if self.hidden.hides(Some("HEAD".into()), stored.as_ref()) {
             return Ok(None);
         }
-        let (id, peeled, target) = self.follow(head.target.as_view(), head.peeled)?;
-        let symref_target = target.and_then(|target| self.namespace.shown(&target).map(Into::into));
+        let (id, peeled, symref_target) = match head.target {
+            Target::Id(id) => (Some(id), head.peeled, None),
+            Target::Symbolic(first) => {
+                let (id, peeled, last) = self.follow(first.as_bstr())?;
+                (id, peeled, self.namespace.shown(&last).map(Into::into))
+            }
+        };
         Ok(Some(ShownHead { id, symref_target, peeled }))
     }
 
-    /// Follows symbolic refs: the object and what it peels to, and the first target's name.
-    fn follow(
-        &self,
-        target: TargetView<'_>,
-        peeled: Peeled,
-    ) -> Result<(Option<ObjectId>, Peeled, Option<BString>), Error> {
-        let first: BString = match target {
-            TargetView::Id(id) => return Ok((Some(id), peeled, None)),
-            TargetView::Symbolic(name) => name.into(),
-        };
-        let mut name = first.clone();
+    /// Follows symbolic refs from `first` on: the object, if there is one, what it peels to,
+    /// and the last name.
+    fn follow(&self, first: &BStr) -> Result<(Option<ObjectId>, Peeled, BString), Error> {
+        let mut name = first.to_owned();
         for _ in 0..SYMREF_DEPTH_MAX {
             let Some(next) = self.snapshot.get(name.as_ref())? else { break };
-            match next.target.as_view() {
-                TargetView::Id(id) => return Ok((Some(id), next.peeled, Some(name))),
-                TargetView::Symbolic(target) => name = target.into(),
+            match next.target {
+                Target::Id(id) => return Ok((Some(id), next.peeled, name)),
+                Target::Symbolic(target) => name = target.into_inner(),
             }
         }
-        Ok((None, Peeled::Unknown, Some(name)))
+        Ok((None, Peeled::Unknown, name))
     }
 
     /// Every visible ref under `prefix` (a name inside the namespace), in byte order.
@@ -93,15 +91,14 @@ impl Refs<'_> {
         }
         match found.target {
             TargetView::Id(id) => {
-                visit(Shown { name, id: Some(id), symref_target: None, peeled: found.peeled })
+                visit(Shown { name, id, symref_target: None, peeled: found.peeled })
             }
-            TargetView::Symbolic(_) => {
-                let (id, peeled, target) = self.follow(found.target, found.peeled)?;
+            TargetView::Symbolic(first) => {
+                let (id, peeled, last) = self.follow(first)?;
                 // A dangling symbolic ref names no object: it is not shown.
                 let Some(id) = id else { return Ok(()) };
-                let symref_target =
-                    target.and_then(|target| self.namespace.shown(&target).map(Into::into));
-                visit(Shown { name, id: Some(id), symref_target, peeled })
+                let symref_target = self.namespace.shown(&last);
+                visit(Shown { name, id: id.into(), symref_target, peeled: peeled.into() })
             }
         }
     }
@@ -113,7 +110,10 @@ impl Refs<'_> {
             return Ok(None);
         }
         let Some(found) = self.snapshot.get(stored.as_ref())? else { return Ok(None) };
-        Ok(self.follow(found.target.as_view(), found.peeled)?.0)
+        match found.target {
+            Target::Id(id) => Ok(Some(id)),
+            Target::Symbolic(first) => Ok(self.follow(first.as_bstr())?.0),
+        }
     }
 
     /// What a short name stands for, by the rules of gitrevisions(7).
@@ -147,17 +147,20 @@ pub(super) struct ShownHead {
 
 /// What an annotated tag finally names; `None` for anything else. `Err` only for damage:
 /// a ref to a missing object is shown without.
-pub(super) fn peeled_id(
+pub(super) fn peeled_id<'a>(
     objects: &Objects,
-    id: &ObjectId,
-    peeled: Peeled,
-) -> Result<Option<ObjectId>, Error> {
+    id: IdView<'_>,
+    peeled: PeeledView<'a>,
+) -> Result<Option<IdView<'a>>, Error> {
     match peeled {
-        Peeled::To(target) => Ok(Some(target)),
-        Peeled::NotATag => Ok(None),
-        Peeled::Unknown => match objects.header(id)? {
-            Some((Kind::Tag, _)) => Ok(objects.peel(id)?.map(|(target, _)| target)),
-            _ => Ok(None),
-        },
+        PeeledView::To(target) => Ok(Some(target)),
+        PeeledView::NotATag => Ok(None),
+        PeeledView::Unknown => {
+            let id = id.to_id();
+            match objects.header(&id)? {
+                Some((Kind::Tag, _)) => Ok(objects.peel(&id)?.map(|(target, _)| target.into())),
+                _ => Ok(None),
+            }
+        }
     }
 }

@@ -33,10 +33,9 @@ pub(super) fn check(
         tips.push(id);
     }
     refs.each(b"refs/", &mut |shown| {
-        if let Some(id) = shown.id {
-            open.remove(&id);
-            tips.push(id);
-        }
+        let id = shown.id.to_id();
+        open.remove(&id);
+        tips.push(id);
         Ok(())
     })?;
     if !open.is_empty() && settings.wantable.hidden_tips() {
@@ -57,9 +56,7 @@ fn remove_hidden_tips(refs: &Refs<'_>, open: &mut FxHashSet<ObjectId>) -> Result
     let nothing = crate::HiddenRefs::default();
     let all = Refs { snapshot: refs.snapshot, namespace: refs.namespace, hidden: &nothing };
     all.each(b"refs/", &mut |shown| {
-        if let Some(id) = shown.id {
-            open.remove(&id);
-        }
+        open.remove(&shown.id.to_id());
         Ok(())
     })
 }

@@ -73,7 +73,7 @@ impl LooseRefs {
 
     fn view<'a>(&'a self, entry: &'a Entry) -> LooseView<'a> {
         let target = match &entry.value {
-            Value::Id(id) => Some(TargetView::Id(*id)),
+            Value::Id(id) => Some(TargetView::Id(id.into())),
             Value::Symbolic(name) => Some(TargetView::Symbolic(self.slice(name))),
             Value::Broken => None,
         };

@@ -1,7 +1,7 @@
-//! `packed-refs` in memory, read again only when the file has changed.
+//! `packed-refs`, opened again only when the file has changed.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use object::HashKind;
 use storage::{Error, Result};
 
-use crate::packed_refs::PackedRefs;
+use crate::packed_refs::{PackedRefs, Reading};
 
 /// A file that changed less than this ago may change again without its times showing it:
 /// longer than any kernel's clock tick.
@@ -91,10 +91,7 @@ impl PackedCache {
 
     fn read(&self) -> Result<(Stamp, PackedRefs)> {
         let at = |source| Error::io(self.file.display(), source);
-        let mut file = match File::open(&self.file) {
-            Ok(file) => file,
-            Err(error) => return Err(at(error)),
-        };
+        let file = File::open(&self.file).map_err(at)?;
         let stamp = Stamp::of(&file.metadata().map_err(at)?);
         if stamp.size > self.bytes_max {
             return Err(Error::TooLarge {
@@ -103,14 +100,8 @@ impl PackedCache {
                 bytes_max: self.bytes_max,
             });
         }
-        let mut bytes = Vec::new();
-        // The size is the file's own and under the limit: room for it, and for one byte more,
-        // so that the end of the file is seen without growing.
-        bytes
-            .try_reserve_exact(stamp.size as usize + 1)
-            .map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
-        (&mut file).take(self.bytes_max).read_to_end(&mut bytes).map_err(at)?;
-        Ok((stamp, PackedRefs::parse(bytes, self.hash)?))
+        let packed = PackedRefs::open(file, stamp.size, self.hash, Reading::default())?;
+        Ok((stamp, packed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Cached>> {

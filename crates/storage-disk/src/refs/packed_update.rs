@@ -108,8 +108,8 @@ impl<'a> PackedUpdate<'a> {
             Ok::<(), Error>(())
         };
         let mut changes = self.changes.iter().peekable();
-        for record in self.packed.iter() {
-            let record = record?;
+        let mut records = self.packed.cursor();
+        while let Some(record) = records.next_record()? {
             while let Some((name, change)) = changes.next_if(|(name, _)| *name < record.name) {
                 push(&mut buffer, name.as_ref(), *change);
             }

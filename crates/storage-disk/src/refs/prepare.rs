@@ -167,7 +167,7 @@ impl<'a> LockedEdit<'a> {
             Loose::Broken(why) => return Err(broken(name, why).into()),
             Loose::Missing | Loose::Directory if !self.is_shared() => None,
             Loose::Missing | Loose::Directory => {
-                packed.find(name)?.map(|record| Target::Id(record.id))
+                packed.find(name)?.map(|found| Target::Id(found.id))
             }
         };
         let expected = match &self.edit.expected {
@@ -231,7 +231,7 @@ impl<'a> LockedEdit<'a> {
             }
         }
         match packed.first_below(name)? {
-            Some(record) => Err(conflict(name, record.name)),
+            Some(below) => Err(conflict(name, below.as_ref())),
             None => Ok(()),
         }
     }

@@ -9,12 +9,12 @@ use std::sync::{Arc, OnceLock};
 
 use bstr::{BStr, ByteSlice as _};
 use object::{ObjectId, RefName, check_ref_format};
-use storage::{Error, Peeled, Ref, RefSnapshot, RefView, Result, Target, TargetView};
+use storage::{Error, Peeled, PeeledView, Ref, RefSnapshot, RefView, Result, Target, TargetView};
 
 use super::capture::{LooseRefs, LooseView};
 use super::loose::{self, Loose};
 use super::{Inner, shallow};
-use crate::packed_refs::{PackedIter, PackedRecord, PackedRefs};
+use crate::packed_refs::{PackedRecord, PackedRefs, PackedValue};
 use crate::worktree::RefDirs;
 
 /// The refs of a repository while it goes on changing.
@@ -85,14 +85,14 @@ impl Inner {
             Loose::Missing | Loose::Directory if name.is_pseudo() => Ok(None),
             Loose::Missing | Loose::Directory => {
                 let packed = self.packed.load()?;
-                Ok(packed.find(&name)?.map(|record| Ref {
-                    name,
-                    target: Target::Id(record.id),
-                    peeled: record.peeled,
-                }))
+                Ok(packed.find(&name)?.map(|found| packed_ref(name, found)))
             }
         }
     }
+}
+
+fn packed_ref(name: RefName, found: PackedValue) -> Ref {
+    Ref { name, target: Target::Id(found.id), peeled: found.peeled }
 }
 
 pub(super) fn broken(name: &RefName, why: &str) -> Error {
@@ -107,8 +107,7 @@ impl View {
             let target = found.target.ok_or_else(|| broken(&name, "see the log"))?.to_target();
             return Ok(Some(Ref { name, target, peeled: Peeled::Unknown }));
         }
-        let found = self.packed.find(&name)?;
-        Ok(found.map(|record| Ref { name, target: Target::Id(record.id), peeled: record.peeled }))
+        Ok(self.packed.find(&name)?.map(|found| packed_ref(name, found)))
     }
 
     /// Merges the two sorted sequences; where both have a name, the loose ref counts.
@@ -119,63 +118,47 @@ impl View {
     ) -> Result<()> {
         let start = prefix.max(b"refs/".as_bstr());
         let mut loose = self.loose.iter_from(start).peekable();
-        let mut packed = Packed { iter: self.packed.iter_from(start)?, prefix };
-        let mut record = packed.next()?;
-        loop {
-            let next_loose = loose.peek().filter(|view| view.name.starts_with(prefix)).copied();
-            let view = match (next_loose, record) {
-                (None, None) => return Ok(()),
-                (Some(view), Some(hidden)) if view.name == hidden.name => {
-                    loose.next();
-                    record = packed.next()?;
-                    loose_view(view)
+        let mut packed = self.packed.cursor_from(start)?;
+        let mut show = |view: RefView<'_>| visit(view).is_break();
+        while let Some(record) = packed.next_record()? {
+            let name = record.name;
+            if !name.starts_with(prefix) || !name.starts_with(b"refs/") {
+                break;
+            }
+            while let Some(before) = loose.next_if(|view| view.name < name) {
+                if loose_view(before).is_some_and(&mut show) {
+                    return Ok(());
                 }
-                (Some(view), other) if other.is_none_or(|other| view.name < other.name) => {
-                    loose.next();
-                    loose_view(view)
-                }
-                (_, Some(found)) => {
-                    record = packed.next()?;
-                    Some(packed_view(found))
-                }
-                (Some(_), None) => unreachable!("the guard above holds for every loose ref"),
+            }
+            let view = match loose.next_if(|view| view.name == name) {
+                Some(hiding) => loose_view(hiding),
+                None => packed_view(record),
             };
-            if let Some(view) = view
-                && visit(view).is_break()
-            {
+            if view.is_some_and(&mut show) {
                 return Ok(());
             }
         }
+        for view in loose.take_while(|view| view.name.starts_with(prefix)) {
+            if loose_view(view).is_some_and(&mut show) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
 fn loose_view(view: LooseView<'_>) -> Option<RefView<'_>> {
     let target = view.target?;
-    Some(RefView { name: view.name, target, peeled: Peeled::Unknown })
+    Some(RefView { name: view.name, target, peeled: PeeledView::Unknown })
 }
 
-fn packed_view(record: PackedRecord<'_>) -> RefView<'_> {
-    let target = TargetView::Id(record.id);
-    RefView { name: record.name, target, peeled: record.peeled }
-}
-
-/// The packed refs of one scan, without those nobody may see.
-struct Packed<'a> {
-    iter: PackedIter<'a>,
-    prefix: &'a BStr,
-}
-
-impl<'a> Packed<'a> {
-    fn next(&mut self) -> Result<Option<PackedRecord<'a>>> {
-        while let Some(record) = self.iter.next().transpose()? {
-            if !record.name.starts_with(self.prefix) || !record.name.starts_with(b"refs/") {
-                return Ok(None);
-            }
-            if check_ref_format(record.name).is_ok() && !record.id.is_null() {
-                return Ok(Some(record));
-            }
-            tracing::warn!("ignoring broken ref {} in packed-refs", record.name);
-        }
-        Ok(None)
+/// A packed ref, unless nobody may see it.
+#[inline]
+fn packed_view(record: PackedRecord<'_>) -> Option<RefView<'_>> {
+    if check_ref_format(record.name).is_err() || record.id.is_null() {
+        tracing::warn!("ignoring broken ref {} in packed-refs", record.name);
+        return None;
     }
+    let target = TargetView::Id(record.id);
+    Some(RefView { name: record.name, target, peeled: record.peeled })
 }

@@ -1,6 +1,7 @@
 //! Reading refs that stock git, or something worse, wrote.
 
 use std::fs;
+use std::path::Path;
 
 use bstr::ByteSlice as _;
 use storage::{Error, Peeled, Target};
@@ -22,16 +23,19 @@ fn sample(git: &RealGit) -> std::path::PathBuf {
     bare
 }
 
+/// What git lists.
+fn listed(git: &RealGit, bare: &Path) -> Vec<String> {
+    let format = "--format=%(if)%(symref)%(then)ref: %(symref)%(else)%(objectname)%(end) \
+                  %(refname)";
+    git.ok(bare, &["for-each-ref", format]).lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn git_and_we_list_the_same_refs_loose_packed_and_mixed() {
     let git = RealGit::new();
     let bare = sample(&git);
     let parts = open(&bare);
-    let expected = |git: &RealGit| {
-        let format = "--format=%(if)%(symref)%(then)ref: %(symref)%(else)%(objectname)%(end) \
-                      %(refname)";
-        git.ok(&bare, &["for-each-ref", format]).lines().map(str::to_owned).collect::<Vec<_>>()
-    };
+    let expected = |git: &RealGit| listed(git, &bare);
     assert_eq!(scan(&*parts.refs, ""), expected(&git));
     git.ok(&bare, &["pack-refs", "--all"]);
     assert_eq!(scan(&*parts.refs, ""), expected(&git));
@@ -57,6 +61,15 @@ fn a_hundred_thousand_packed_refs_are_read_and_sought() {
         text += &format!("{id} refs/heads/n/{number:06}\n");
     }
     fs::write(bare.join("packed-refs"), text).expect("written");
+    // Loose refs in place of a packed one and between two.
+    fs::create_dir(bare.join("refs/heads/n")).expect("made");
+    let tag = git.rev_parse(&bare, "v1").to_hex();
+    fs::write(bare.join("refs/heads/n/050000"), &tag).expect("written");
+    fs::write(bare.join("refs/heads/n/050000-more"), &tag).expect("written");
+    let parts = open(&bare);
+    assert_eq!(scan(&*parts.refs, ""), listed(&git, &bare));
+    assert_eq!(scan(&*parts.refs, "refs/heads/n/05000").len(), 11);
+    fs::remove_file(bare.join("refs/heads/n/050000-more")).expect("removed");
     let parts = open(&bare);
     assert_eq!(scan(&*parts.refs, "refs/heads/n/").len(), 100_000);
     assert_eq!(scan(&*parts.refs, "refs/heads/n/0999").len(), 100);
@@ -85,6 +98,45 @@ fn broken_refs_are_left_out_and_the_rest_is_served() {
     fs::write(bare.join("packed-refs"), "# pack-refs with: sorted \nnonsense\n").expect("written");
     let damaged = parts.refs.snapshot().expect("a snapshot").get("refs/heads/none".into());
     assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
+}
+
+#[test]
+fn packed_refs_of_impossible_names_are_left_out() {
+    let git = RealGit::new();
+    let bare = sample(&git);
+    let mut expected = scan(&*open(&bare).refs, "");
+    let id = git.rev_parse(&bare, "main");
+    let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
+    for odd in ["\u{1}", " ", "\r", "\u{7f}", "..", "/.", "//", "@{", ".lock/", "?", "\\"] {
+        text += &format!("{id} refs/tags/w{odd}x\n{id} refs/tags/with-a-longer-name{odd}x\n");
+    }
+    let null = "0".repeat(40);
+    text += &format!("{null} refs/tags/x\n{id} refs/tags/x\r\n{id} refs/tags/y.lock\n");
+    text += &format!("{id} refs/tags/z-good\n{id} refs/tags/z-good-and-of-some-length.v1@2\n");
+    fs::write(bare.join("packed-refs"), text).expect("written");
+    expected.push(format!("{id} refs/tags/z-good"));
+    expected.push(format!("{id} refs/tags/z-good-and-of-some-length.v1@2"));
+    assert_eq!(scan(&*open(&bare).refs, ""), expected);
+}
+
+#[test]
+fn packed_refs_of_the_long_hash_are_read() {
+    let root = TempDir::new();
+    let git_dir = root.join("r.git");
+    storage_disk::init_bare(&git_dir, object::HashKind::Sha256, "main").expect("made");
+    let (a, b) = ("ab".repeat(32), "cd".repeat(32));
+    let text = format!(
+        "# pack-refs with: peeled fully-peeled sorted \n\
+         {a} refs/heads/main\n{a} refs/tags/v1\n^{b}\n"
+    );
+    fs::write(git_dir.join("packed-refs"), text).expect("written");
+    let parts = open(&git_dir);
+    assert_eq!(
+        scan(&*parts.refs, ""),
+        [format!("{a} refs/heads/main"), format!("{a} refs/tags/v1")]
+    );
+    let tag = get(&*parts.refs, "refs/tags/v1").expect("there");
+    assert_eq!(tag.peeled, Peeled::To(object::ObjectId::from_hex(b.as_bytes()).expect("hex")));
 }
 
 #[test]

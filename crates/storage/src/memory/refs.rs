@@ -10,8 +10,8 @@ use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 
 use crate::{
-    Change, CommitError, Error, Expected, Peeled, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
-    RefTransaction, RefView, Result, Target, check_edits, prefixes_of,
+    Change, CommitError, Error, Expected, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
+    RefStore, RefTransaction, RefView, Result, Target, check_edits, prefixes_of,
 };
 
 /// The strictest [`RefStore`].
@@ -225,7 +225,7 @@ impl RefSnapshot for State {
             if !name.starts_with(prefix) || !name.starts_with(b"refs/") {
                 break;
             }
-            let view = RefView { name, target: target.as_view(), peeled: Peeled::Unknown };
+            let view = RefView { name, target: target.as_view(), peeled: PeeledView::Unknown };
             if visit(view).is_break() {
                 break;
             }

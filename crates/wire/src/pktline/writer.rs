@@ -2,13 +2,15 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{DELIM, FLUSH, HEADER_LEN, LARGE_PACKET_MAX, RESPONSE_END, header};
 use crate::sink::Sink;
 
 /// Bytes gathered before they are handed to the sink without a flush.
 const GATHER_BYTES_MAX: usize = 32 * 1024;
+/// Room behind them for the packet that reaches the mark: most are short lines.
+const LAST_PACKET_BYTES: usize = 1024;
 
 /// Writes packets to a sink.
 ///
@@ -16,14 +18,14 @@ const GATHER_BYTES_MAX: usize = 32 * 1024;
 /// without a word about errors, when the writer is dropped.
 pub struct PacketWriter<'s> {
     sink: &'s mut dyn Sink,
-    gathered: BytesMut,
+    gathered: Vec<u8>,
     sideband_all: bool,
 }
 
 impl<'s> PacketWriter<'s> {
     /// A writer of plain packets.
     pub fn new(sink: &'s mut dyn Sink) -> Self {
-        PacketWriter { sink, gathered: BytesMut::new(), sideband_all: false }
+        PacketWriter { sink, gathered: Vec::new(), sideband_all: false }
     }
 
     /// Puts every data packet on side-band 1 from now on, and errors on side-band 3
@@ -49,7 +51,7 @@ impl<'s> PacketWriter<'s> {
     ///
     /// # Errors
     /// `InvalidInput` when the data does not fit one packet; nothing of it is written.
-    pub fn packet(&mut self, write: impl FnOnce(&mut BytesMut)) -> io::Result<()> {
+    pub fn packet(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let prefix: &[u8] = if self.sideband_all { b"\x01" } else { b"" };
         self.prefixed(prefix, write)
     }
@@ -93,7 +95,7 @@ impl<'s> PacketWriter<'s> {
         self.relieve()
     }
 
-    fn prefixed(&mut self, prefix: &[u8], write: impl FnOnce(&mut BytesMut)) -> io::Result<()> {
+    fn prefixed(&mut self, prefix: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let start = self.gathered.len();
         self.gathered.extend_from_slice(&[0; HEADER_LEN]);
         self.gathered.extend_from_slice(prefix);
@@ -109,15 +111,20 @@ impl<'s> PacketWriter<'s> {
     }
 
     fn relieve(&mut self) -> io::Result<()> {
-        if self.gathered.len() >= GATHER_BYTES_MAX { self.hand_over() } else { Ok(()) }
+        if self.gathered.len() < GATHER_BYTES_MAX {
+            return Ok(());
+        }
+        self.hand_over()?;
+        // Who has written this much will write more.
+        self.gathered.reserve(GATHER_BYTES_MAX + LAST_PACKET_BYTES);
+        Ok(())
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let bytes: Bytes = self.gathered.split().freeze();
-        self.sink.send(bytes)
+        self.sink.send(Bytes::from(std::mem::take(&mut self.gathered)))
     }
 }
 
