@@ -6,4 +6,5 @@ mod commit_graph;
 mod git;
 mod index;
 mod multi_pack;
+mod multi_pack_written;
 mod receiving;
