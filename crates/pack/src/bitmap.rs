@@ -4,9 +4,11 @@
 //! bit stands for the n-th object in pack order ([`PackOrder`](crate::PackOrder)) or in the
 //! multi-pack-index's stored order. Commits are named by their position in the index. With the
 //! lookup table extension opening takes constant time; without it the entries' frames are
-//! listed once. Pseudo-merges are skipped.
+//! listed once. Pseudo-merges are skipped. Writing is in [`write`](mod@write).
 
 mod entries;
+pub mod name_hash;
+pub mod write;
 
 use bytes::Bytes;
 use object::{HashKind, Kind, ObjectId};

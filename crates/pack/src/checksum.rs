@@ -56,6 +56,13 @@ impl<W: Write> ChecksumWriter<W> {
         Ok(())
     }
 
+    /// Like [`ChecksumWriter::write`], for more than fits the buffer.
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.empty()?;
+        self.checksum.update(bytes);
+        self.out.write_all(bytes)
+    }
+
     /// Writes the checksum and flushes.
     pub(crate) fn finish(mut self) -> io::Result<ObjectId> {
         self.empty()?;

@@ -8,7 +8,7 @@ use object::HashKind;
 use crate::Error;
 use crate::big_endian::{u32_at, u64_at};
 
-const ROW_BYTES: usize = 12;
+pub(crate) const ROW_BYTES: usize = 12;
 
 /// A file's chunks by their four-letter names.
 #[derive(Debug, Clone)]

@@ -2,6 +2,9 @@
 //!
 //! Format: git's technical/bitmap-format, appendix A. A bitmap is never expanded as a whole
 //! unless the caller brings the set it is expanded into, so no length in it makes memory.
+//! Compressing is in [`write`](mod@write).
+
+pub mod write;
 
 use crate::Error;
 use crate::big_endian::{u32_at, u64_at};

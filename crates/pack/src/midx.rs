@@ -2,9 +2,10 @@
 //!
 //! Format: gitformat-pack, "multi-pack-index (MIDX) files"; a single file, or a chain of layers
 //! under `multi-pack-index.d`. Positions of objects, packs and bits count through all layers,
-//! the base layer first.
+//! the base layer first. Writing is in [`write`](mod@write).
 
 mod layer;
+pub mod write;
 
 use std::cmp::Ordering;
 use std::ops::Range;

@@ -11,9 +11,9 @@ use crate::big_endian::{u32_at, u64_at};
 use crate::chunks::Chunks;
 use crate::sorted_ids::SortedIds;
 
-const SIGNATURE: &[u8; 4] = b"MIDX";
-const HEADER_BYTES: usize = 12;
-const LARGE_OFFSET: u32 = 1 << 31;
+pub(super) const SIGNATURE: &[u8; 4] = b"MIDX";
+pub(super) const HEADER_BYTES: usize = 12;
+pub(super) const LARGE_OFFSET: u32 = 1 << 31;
 
 /// Positions given to and by a layer count through the layers below it.
 #[derive(Debug, Clone)]

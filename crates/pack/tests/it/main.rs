@@ -1,8 +1,10 @@
 //! This crate against stock git: what git writes is read, what is written here git reads.
 
 mod bitmaps;
+mod bitmaps_written;
 mod commit_graph;
 mod git;
 mod index;
 mod multi_pack;
+mod multi_pack_written;
 mod receiving;

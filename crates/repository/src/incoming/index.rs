@@ -39,7 +39,8 @@ pub(super) fn write(
     })
 }
 
-fn write_blob(
+/// Stages one blob, written by a function of the format's crate.
+pub(crate) fn write_blob(
     name: &str,
     stage: &mut dyn Stage,
     write: impl FnOnce(&mut BufWriter<Box<dyn BlobWriter>>) -> Result<(), pack::Error>,

@@ -24,7 +24,7 @@ use crate::repository::Settings;
 pub(crate) use delta_cache::{Cached, DeltaCache};
 pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
-use pack_handle::read_whole;
+pub(crate) use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;
 pub(crate) use read::{Reader, entry_header, inflate, object_header};
 pub(crate) use unit::Unit;
@@ -120,6 +120,19 @@ impl Objects {
         place(&mut units, set.units()?)?;
         let own_shallow = own_shallow.into_iter().collect();
         Ok(Self::over(set.clone(), set.stores.clone(), units, own_shallow, settings.clone()))
+    }
+
+    /// A view of one unit, whose positions are its slots. Anything else in the set's stores is
+    /// found when it is asked for by its id.
+    pub(crate) fn of_unit(
+        set: Arc<PackSet>,
+        unit: Arc<Unit>,
+        settings: &Settings,
+    ) -> Result<Objects> {
+        let mut units = Vec::new();
+        place(&mut units, vec![unit])?;
+        let stores = set.stores.clone();
+        Ok(Self::over(set, stores, units, FxHashSet::default(), settings.clone()))
     }
 
     fn over(

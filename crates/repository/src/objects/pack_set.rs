@@ -104,6 +104,43 @@ impl PackSet {
         }
     }
 
+    /// The unit of the pack with this stem, opened anew, in the first store that has it.
+    pub fn open_pack_unit(&self, stem: &str) -> Result<Unit> {
+        let pack = self.find_pack(stem)?;
+        pack.index()?;
+        Ok(Unit::new(UnitIndex::Single(pack)))
+    }
+
+    /// The unit of the multi-pack-index, opened anew, in the first store that has one. Its packs
+    /// may lie in other stores of the set.
+    pub fn open_multi_unit(&self) -> Result<Unit> {
+        for store in &self.stores {
+            if store.stat(MIDX)?.is_none() {
+                continue;
+            }
+            let midx = MultiPackIndex::open(read_whole(&**store, MIDX)?, self.hash)
+                .map_err(Error::format(MIDX))?;
+            let mut packs = Vec::new();
+            for number in 0..midx.pack_count() {
+                let name = String::from_utf8_lossy(midx.pack_name(number).unwrap_or_default());
+                let stem = name.strip_suffix(".idx").unwrap_or(&name);
+                packs.push(self.find_pack(&format!("pack/{stem}"))?);
+            }
+            return Ok(Unit::new(UnitIndex::Multi { midx, packs, store: store.clone() }));
+        }
+        Err(storage::Error::not_found(MIDX).into())
+    }
+
+    fn find_pack(&self, stem: &str) -> Result<Arc<PackHandle>> {
+        let name = format!("{stem}.pack");
+        for store in &self.stores {
+            if let Some(file) = store.stat(&name)? {
+                return self.open_pack(store, &file);
+            }
+        }
+        Err(storage::Error::not_found(name).into())
+    }
+
     fn open_single(&self, store: &Arc<dyn BlobStore>, file: &BlobMeta) -> Result<Unit> {
         let pack = self.open_pack(store, file)?;
         pack.index()?;

@@ -103,19 +103,27 @@ impl Unit {
             .as_ref()
     }
 
-    fn open_bitmap(&self) -> Result<Option<BitmapIndex>> {
-        let (store, name, owner) = match &self.index {
+    /// Where the unit's bitmap lies when it has one, and the checksum the bitmap names; `None`
+    /// for a unit that cannot have a bitmap of its own.
+    pub fn bitmap_name(&self) -> Result<Option<(String, ObjectId)>> {
+        Ok(match &self.index {
             UnitIndex::Single(pack) => {
-                (pack.store(), format!("{}.bitmap", pack.stem), pack.index()?.pack_checksum())
+                Some((format!("{}.bitmap", pack.stem), pack.index()?.pack_checksum()))
             }
-            UnitIndex::Multi { midx, store, .. } => {
+            UnitIndex::Multi { midx, .. } => {
                 let Some(top) = midx.layers().next_back() else { return Ok(None) };
                 // The bitmap of a layer covers the layers under it only through theirs.
-                if midx.layers().nth(1).is_some() || !midx.has_bit_order() {
-                    return Ok(None);
-                }
-                (store, top.bitmap_name, top.checksum)
+                let alone = midx.layers().nth(1).is_none() && midx.has_bit_order();
+                alone.then_some((top.bitmap_name, top.checksum))
             }
+        })
+    }
+
+    fn open_bitmap(&self) -> Result<Option<BitmapIndex>> {
+        let Some((name, owner)) = self.bitmap_name()? else { return Ok(None) };
+        let store = match &self.index {
+            UnitIndex::Single(pack) => pack.store(),
+            UnitIndex::Multi { store, .. } => store,
         };
         if store.stat(&name)?.is_none() {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! Tests of this crate against stock git.
 
 mod bare;
+mod bitmaps;
 mod connectivity;
 mod incoming;
 mod incoming_refused;

@@ -56,7 +56,7 @@ enum Turn {
 }
 
 fn turn(name: &str) -> Turn {
-    if name.starts_with("info/") || name.starts_with("pack/multi-pack-index") {
+    if name.starts_with("info/") || is_multi_pack_index(name) {
         return Turn::Overview;
     }
     if !name.starts_with("pack/") {
@@ -68,6 +68,12 @@ fn turn(name: &str) -> Turn {
         Some("idx") => Turn::Index,
         _ => Turn::BesidePack,
     }
+}
+
+/// Not so its bitmap, which is read only by way of it: whoever opened the one without the other
+/// would do without for as long as it keeps it open.
+fn is_multi_pack_index(name: &str) -> bool {
+    name.starts_with("pack/multi-pack-index") && !name.ends_with(".bitmap")
 }
 
 /// The staged names, and the loose objects and packs a hook wrote beside them.
@@ -125,6 +131,7 @@ mod tests {
             "pack/pack-1.rev",
             "pack/pack-1.pack",
             "pack/multi-pack-index",
+            "pack/multi-pack-index-1.bitmap",
             "ab/cdef",
             "pack/pack-1.keep",
             "pack/pack-1.promisor",
@@ -132,6 +139,8 @@ mod tests {
         names.sort_by_key(|name| turn(name));
         assert_eq!(names[0], "ab/cdef");
         assert_eq!(names[1..3], ["pack/pack-1.keep", "pack/pack-1.pack"]);
-        assert_eq!(names[5], "pack/pack-1.idx");
+        assert_eq!(names[6], "pack/pack-1.idx");
+        let at = |wanted: &str| names.iter().position(|name| *name == wanted);
+        assert!(at("pack/multi-pack-index-1.bitmap") < at("pack/multi-pack-index"));
     }
 }
