@@ -4,10 +4,10 @@
 //! ([`ObjectHasher`]; Stevens, "Counter-cryptanalysis", CRYPTO 2013, as git does),
 //! what this process wrote itself with the fastest plain one ([`Checksum`]).
 
-use aws_lc_rs::digest;
 use sha1_checked::Digest as _;
+use sha2::Sha256;
 
-use crate::{HashKind, Kind, ObjectId, sha1};
+use crate::{HashKind, Kind, ObjectId, lanes};
 
 /// Bytes that were built to collide under SHA-1; the object must be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub struct ObjectHasher(ObjectState);
 
 enum ObjectState {
     Sha1(Box<sha1_checked::Sha1>),
-    Sha256(digest::Context),
+    Sha256(Sha256),
 }
 
 impl ObjectHasher {
@@ -27,7 +27,7 @@ impl ObjectHasher {
     pub fn new(hash: HashKind, kind: Kind, size: u64) -> Self {
         let mut hasher = ObjectHasher(match hash {
             HashKind::Sha1 => ObjectState::Sha1(Box::default()),
-            HashKind::Sha256 => ObjectState::Sha256(digest::Context::new(&digest::SHA256)),
+            HashKind::Sha256 => ObjectState::Sha256(Sha256::default()),
         });
         let mut header = [0u8; 32];
         hasher.update(loose_header(kind, size, &mut header));
@@ -53,7 +53,7 @@ impl ObjectHasher {
                 Ok(ObjectId::from_prefix(result.hash(), HashKind::Sha1))
             }
             ObjectState::Sha256(state) => {
-                Ok(ObjectId::from_prefix(state.finish().as_ref(), HashKind::Sha256))
+                Ok(ObjectId::from_prefix(&state.finalize(), HashKind::Sha256))
             }
         }
     }
@@ -77,7 +77,7 @@ pub fn object_ids(
     name: &mut dyn FnMut(usize, ObjectId),
 ) -> Result<(), (usize, Collision)> {
     if hash == HashKind::Sha1 {
-        return sha1::name_objects(objects, name);
+        return lanes::name_objects(objects, name);
     }
     objects.iter().enumerate().try_for_each(|(at, (kind, content))| {
         name(at, object_id(hash, *kind, content).map_err(|collision| (at, collision))?);
@@ -96,29 +96,39 @@ pub fn loose_header(kind: Kind, size: u64, buffer: &mut [u8; 32]) -> &[u8] {
 
 /// The trailing checksum of packs, indices and other files of Git; no collision detection.
 #[derive(Clone)]
-pub struct Checksum {
-    context: digest::Context,
-    kind: HashKind,
+pub struct Checksum(ChecksumState);
+
+#[derive(Clone)]
+enum ChecksumState {
+    Sha1(sha1::Sha1),
+    Sha256(Sha256),
 }
 
 impl Checksum {
     /// An empty checksum of the repository's hash.
     pub fn new(kind: HashKind) -> Self {
-        let algorithm = match kind {
-            HashKind::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            HashKind::Sha256 => &digest::SHA256,
-        };
-        Checksum { context: digest::Context::new(algorithm), kind }
+        Checksum(match kind {
+            HashKind::Sha1 => ChecksumState::Sha1(sha1::Sha1::default()),
+            HashKind::Sha256 => ChecksumState::Sha256(Sha256::default()),
+        })
     }
 
     /// Feeds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.context.update(bytes);
+        match &mut self.0 {
+            ChecksumState::Sha1(state) => state.update(bytes),
+            ChecksumState::Sha256(state) => state.update(bytes),
+        }
     }
 
     /// The checksum, in the shape of an object id.
     pub fn finish(self) -> ObjectId {
-        ObjectId::from_prefix(self.context.finish().as_ref(), self.kind)
+        match self.0 {
+            ChecksumState::Sha1(state) => ObjectId::from_prefix(&state.finalize(), HashKind::Sha1),
+            ChecksumState::Sha256(state) => {
+                ObjectId::from_prefix(&state.finalize(), HashKind::Sha256)
+            }
+        }
     }
 }
 

@@ -10,9 +10,9 @@ mod header;
 mod id;
 mod id_view;
 mod kind;
+mod lanes;
 mod parse_error;
 mod refname;
-mod sha1;
 mod tag;
 mod tree;
 

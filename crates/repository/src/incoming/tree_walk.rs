@@ -1,5 +1,6 @@
 //! One thread's walk through trees of deltas, within its share of the memory budget.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,10 @@ use crate::error::{Error, Result};
 
 /// Results waiting for their names take at most this part of a thread's share.
 const UNNAMED_PART: usize = 4;
+
+/// Buffers kept for reuse take at most this part of a thread's share: what one batch of names
+/// sets free. An allocator gives that much back to the system and faults it in again.
+const SPARE_PART: usize = 4;
 
 /// An object on the path from the root to where the walk is.
 struct Node {
@@ -34,6 +39,9 @@ pub(super) struct TreeWalk<'a> {
     delta: Vec<u8>,
     /// Bytes of all contents that are held.
     held_bytes: usize,
+    /// Empty buffers of contents that are no longer held, oldest first.
+    spare: VecDeque<Vec<u8>>,
+    spare_bytes: usize,
     share_bytes: usize,
     /// No node before this one on the path can be dropped.
     droppable_from: usize,
@@ -52,6 +60,8 @@ impl<'a> TreeWalk<'a> {
             ids: Vec::new(),
             delta: Vec::new(),
             held_bytes: 0,
+            spare: VecDeque::new(),
+            spare_bytes: 0,
             share_bytes: options.memory_budget_bytes / options.threads.max(1),
             droppable_from: 1,
             large: None,
@@ -157,7 +167,7 @@ impl<'a> TreeWalk<'a> {
             return Err(too_large_to_hold(shared.context, offset, size));
         }
         self.make_room(size as usize)?;
-        let mut content = Vec::new();
+        let mut content = self.buffer(size as usize);
         pack::delta::apply(base, &delta, &mut content, size_max).map_err(bad)?;
         delta.clear();
         delta.shrink_to(self.share_bytes / UNNAMED_PART);
@@ -172,6 +182,9 @@ impl<'a> TreeWalk<'a> {
             let guard = self.shared.large.lock();
             self.large = Some(guard.expect("no holder of the lock panics"));
         }
+        while self.held_bytes + self.spare_bytes + bytes > self.share_bytes
+            && self.drop_oldest_spare()
+        {}
         while self.held_bytes + bytes > self.share_bytes {
             if !self.unnamed.is_empty() {
                 self.name_unnamed()?;
@@ -240,9 +253,36 @@ impl<'a> TreeWalk<'a> {
     }
 
     fn unhold(&mut self, content: Rc<Vec<u8>>) {
-        if let Some(content) = Rc::into_inner(content) {
-            self.held_bytes -= content.capacity();
+        let Some(mut content) = Rc::into_inner(content) else { return };
+        let bytes = content.capacity();
+        self.held_bytes -= bytes;
+        if self.spare_bytes + bytes <= self.share_bytes / SPARE_PART {
+            content.clear();
+            self.spare_bytes += bytes;
+            self.spare.push_back(content);
         }
+    }
+
+    /// An empty buffer for so many bytes: one of the newest spare ones when it fits well, since
+    /// objects that are deltas on each other are of like size.
+    fn buffer(&mut self, bytes: usize) -> Vec<u8> {
+        const LOOKED_AT: usize = 8;
+        let fits = |buffer: &Vec<u8>| (bytes..=2 * bytes + 4096).contains(&buffer.capacity());
+        let newest = (0..self.spare.len()).rev().take(LOOKED_AT);
+        if let Some(buffer) = newest.into_iter().find(|&at| fits(&self.spare[at])) {
+            let buffer = self.spare.swap_remove_back(buffer).expect("it was just looked at");
+            self.spare_bytes -= buffer.capacity();
+            return buffer;
+        }
+        // What is not asked for makes way for what is.
+        self.drop_oldest_spare();
+        Vec::with_capacity(bytes)
+    }
+
+    fn drop_oldest_spare(&mut self) -> bool {
+        let dropped = self.spare.pop_front();
+        self.spare_bytes -= dropped.as_ref().map_or(0, Vec::capacity);
+        dropped.is_some()
     }
 
     fn drop_content(&mut self, at: usize) {

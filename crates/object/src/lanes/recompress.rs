@@ -6,7 +6,7 @@
 //! When both halves end in the same value, the block is part of an attack.
 
 use super::disturbance::{STEPS, VECTORS};
-use super::lanes::{ROUND, choose, majority, parity};
+use super::registers::{ROUND, choose, majority, parity};
 
 /// Whether a block is part of an attack along one of the `suspects`.
 ///

@@ -6,10 +6,10 @@
 //! bears them is computed again as the other half of the attack would be.
 
 mod disturbance;
-mod lanes;
 mod recompress;
+mod registers;
 
-use lanes::{Advance, Lanes};
+use registers::{Advance, Lanes};
 
 use crate::{Collision, HashKind, Kind, ObjectId, hash};
 
@@ -26,10 +26,10 @@ pub(crate) fn name_objects(
     objects: &[(Kind, &[u8])],
     name: &mut dyn FnMut(usize, ObjectId),
 ) -> Result<(), (usize, Collision)> {
-    if let Some(advance) = lanes::sixteen() {
+    if let Some(advance) = registers::sixteen() {
         return share(objects, advance, SIXTEEN_LANES_COST, name);
     }
-    if let Some(advance) = lanes::eight() {
+    if let Some(advance) = registers::eight() {
         return share(objects, advance, EIGHT_LANES_COST, name);
     }
     objects.iter().enumerate().try_for_each(|(at, object)| name_alone(at, *object, name))
@@ -187,7 +187,6 @@ impl<'a> Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lanes::Lanes;
     use recompress::is_attack;
 
     /// The bytes two colliding files begin with; then come two blocks, different in each.
@@ -246,10 +245,10 @@ mod tests {
         let objects: Vec<(Kind, &[u8])> =
             kinds.zip(contents.iter().map(|content| &content[..])).collect();
         in_lanes(Lanes::<4>::advance, &objects);
-        if let Some(advance) = lanes::eight() {
+        if let Some(advance) = registers::eight() {
             in_lanes(advance, &objects);
         }
-        if let Some(advance) = lanes::sixteen() {
+        if let Some(advance) = registers::sixteen() {
             in_lanes(advance, &objects);
         }
     }
@@ -288,10 +287,10 @@ mod tests {
             }
         }
         find(Lanes::<4>::advance);
-        if let Some(advance) = lanes::eight() {
+        if let Some(advance) = registers::eight() {
             find(advance);
         }
-        if let Some(advance) = lanes::sixteen() {
+        if let Some(advance) = registers::sixteen() {
             find(advance);
         }
     }
