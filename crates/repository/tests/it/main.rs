@@ -2,6 +2,7 @@
 
 mod bare;
 mod connectivity;
+mod history;
 mod incoming;
 mod incoming_refused;
 mod pack_builder;
