@@ -17,6 +17,8 @@ pub enum Stage {
     Resolving,
     /// Checking that nothing is missing.
     Connectivity,
+    /// Finding the paths that commits changed.
+    ChangedPaths,
 }
 
 impl Stage {
@@ -30,6 +32,7 @@ impl Stage {
             Stage::Receiving => "Receiving objects",
             Stage::Resolving => "Resolving deltas",
             Stage::Connectivity => "Checking connectivity",
+            Stage::ChangedPaths => "Computing commit changed paths Bloom filters",
         }
     }
 }

@@ -128,7 +128,7 @@ fn open_graph(set: &PackSet) -> Result<Option<CommitGraph>> {
 }
 
 /// The commit-graph of one store, the single file before the chain, as git looks for them.
-fn open_graph_in(store: &dyn BlobStore, hash: HashKind) -> Result<Option<CommitGraph>> {
+pub(crate) fn open_graph_in(store: &dyn BlobStore, hash: HashKind) -> Result<Option<CommitGraph>> {
     if store.stat(FILE_NAME)?.is_some() {
         let bytes = read_whole(store, FILE_NAME)?;
         return CommitGraph::open(bytes, hash).map(Some).map_err(Error::format(FILE_NAME));

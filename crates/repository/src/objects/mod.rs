@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::repository::Settings;
 
 pub(crate) use delta_cache::{Cached, DeltaCache};
-pub(crate) use graph::{Generation, Recency};
+pub(crate) use graph::{Generation, Recency, open_graph_in};
 pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_set::PackSet;

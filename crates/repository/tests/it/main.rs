@@ -1,6 +1,7 @@
 //! Tests of this crate against stock git.
 
 mod bare;
+mod commit_graph;
 mod connectivity;
 mod history;
 mod incoming;
