@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use object::HashKind;
+use pack::graph::bloom::PathKey;
 use pack::{CommitGraph, Error};
 
 pub(crate) fn run(bytes: &[u8]) {
@@ -21,6 +22,8 @@ fn ask(graph: &CommitGraph) {
     for position in 0..graph.count() {
         let _ = graph.lookup(&graph.id_at(position));
         let _ = (graph.commit_at(position), graph.generation_at(position));
+        let filter = graph.filter_at(position);
+        let _ = filter.map(|filter| filter.might_contain(&PathKey::new(b"a/b")));
         let parents = graph.parents_at(position).expect("a commit of the graph");
         for parent in parents.take(1000) {
             assert!(parent.is_err() || parent.is_ok_and(|parent| parent < graph.count()));

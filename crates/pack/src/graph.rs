@@ -1,16 +1,18 @@
 //! The commit-graph: parents, tree, date and generation of commits without reading them.
 //!
 //! Format: gitformat-commit-graph; a single file, or a chain of layers under `commit-graphs`.
-//! Positions count through all layers, the base layer first. Changed-path Bloom filters are not
-//! read.
+//! Positions count through all layers, the base layer first. Writing is in [`write`](mod@write).
 
+pub mod bloom;
 mod layer;
+pub mod write;
 
 use bytes::Bytes;
 use object::{HashKind, ObjectId};
 
 use crate::chunks::chain_layers;
 use crate::{Error, checksum};
+use bloom::{BloomSettings, Filter};
 use layer::Layer;
 pub use layer::Parents;
 
@@ -32,6 +34,19 @@ pub struct GraphCommit {
     pub time: u64,
     /// Topological level: one more than the highest of its parents, from 1; 0 when unknown.
     pub level: u32,
+}
+
+/// One layer of an opened commit-graph.
+#[derive(Debug, Clone)]
+pub struct GraphLayer {
+    /// The checksum that ends it and names its file in a chain.
+    pub id: ObjectId,
+    /// Commits in this layer alone.
+    pub count: u32,
+    /// Whether it stores corrected commit dates.
+    pub has_corrected_dates: bool,
+    /// The whole file.
+    pub bytes: Bytes,
 }
 
 /// An opened commit-graph, of one layer or more.
@@ -83,6 +98,22 @@ impl CommitGraph {
         }
         let whole = CommitGraph { layers, hash };
         Ok((!whole.layers.is_empty()).then_some(whole))
+    }
+
+    /// Its layers, base first.
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = GraphLayer> + '_ {
+        self.layers.iter().map(|layer| GraphLayer {
+            id: checksum::trailer(layer.bytes(), self.hash).expect("its frame was checked"),
+            count: layer.count(),
+            has_corrected_dates: layer.has_corrected_dates(),
+            bytes: layer.bytes().clone(),
+        })
+    }
+
+    /// The graph of the first `count` layers; `None` for none of them.
+    pub fn base(&self, count: usize) -> Option<CommitGraph> {
+        let layers: Vec<Layer> = self.layers.iter().take(count).cloned().collect();
+        (!layers.is_empty()).then_some(CommitGraph { layers, hash: self.hash })
     }
 
     /// Commits in all layers.
@@ -156,6 +187,17 @@ impl CommitGraph {
         Ok(u64::from(self.commit_at(position)?.level))
     }
 
+    /// How the topmost layer's changed-path filters are made, if it has any.
+    pub fn bloom_settings(&self) -> Option<BloomSettings> {
+        self.layers.last()?.filters().map(|filters| filters.settings)
+    }
+
+    /// Which paths the commit at a position may have changed; `None` where nobody computed it.
+    #[inline]
+    pub fn filter_at(&self, position: u32) -> Option<Filter<'_>> {
+        self.layer_of(position)?.filter(position)
+    }
+
     /// Recomputes every layer's checksum; linear in their size.
     ///
     /// # Errors
@@ -175,6 +217,7 @@ impl CommitGraph {
 
 const OUT_OF_RANGE: Error = Error::corrupt("position beyond the commit-graph");
 
-fn layer_name(id: &ObjectId) -> String {
+/// Where the layer of a chain lies, relative to an objects directory.
+pub fn layer_name(id: &ObjectId) -> String {
     format!("info/commit-graphs/graph-{id}.graph")
 }

@@ -1,10 +1,13 @@
 //! Questions about history: who reaches whom.
+//!
+//! The commit-graph's generations cut what cannot lead to an answer; without it, or where it lacks
+//! the newest commits, the answers are the same.
 
 use object::{Kind, ObjectId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::{Error, Result};
-use crate::objects::Objects;
+use crate::objects::{Generation, Objects};
 
 /// Whether every one of `tips` reaches one of `targets` (or is one). Commits older than
 /// all targets are not looked behind, as in git's negotiation: the answer may then be
@@ -23,10 +26,12 @@ pub fn each_reaches(
     if targets.is_empty() {
         return Ok(false);
     }
-    let mut oldest = i64::MAX;
+    let mut floor = Floor { time: i64::MAX, generation: Generation::Outside };
     for target in targets {
         if let Some((id, Kind::Commit)) = objects.peel(target)? {
-            oldest = oldest.min(objects.commit(&id)?.time);
+            let (commit, generation) = objects.commit_and_generation(&id)?;
+            floor.time = floor.time.min(commit.time);
+            floor.generation = floor.generation.min(generation);
         }
     }
     // What is known of a commit: whether it reaches a target.
@@ -36,11 +41,18 @@ pub fn each_reaches(
             continue;
         }
         let Some((id, Kind::Commit)) = objects.peel(tip)? else { continue };
-        if !reaches(objects, id, targets, oldest, &mut known)? {
+        if !reaches(objects, id, targets, floor, &mut known)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// What is at or below this leads to no target.
+#[derive(Clone, Copy)]
+struct Floor {
+    time: i64,
+    generation: Generation,
 }
 
 /// Depth-first from one tip. All that was visited for a tip that reaches nothing reaches
@@ -49,7 +61,7 @@ fn reaches(
     objects: &Objects,
     tip: ObjectId,
     targets: &FxHashSet<ObjectId>,
-    oldest: i64,
+    floor: Floor,
     known: &mut FxHashMap<ObjectId, bool>,
 ) -> Result<bool> {
     let mut path: Vec<(ObjectId, std::vec::IntoIter<ObjectId>)> = Vec::new();
@@ -62,8 +74,8 @@ fn reaches(
                 None if targets.contains(&id) => break,
                 None => {
                     known.insert(id, false);
-                    let commit = objects.commit(&id)?;
-                    if commit.time >= oldest {
+                    let (commit, generation) = objects.commit_and_generation(&id)?;
+                    if commit.time >= floor.time && generation.may_reach(floor.generation) {
                         path.push((id, commit.parents.into_iter()));
                     }
                 }
@@ -96,6 +108,10 @@ pub fn unreachable(
 ) -> Result<Vec<ObjectId>> {
     let mut open: FxHashSet<ObjectId> = wants.iter().copied().collect();
     let mut seen: FxHashSet<ObjectId> = FxHashSet::default();
+    // The least generation that is still looked for, last.
+    let mut floors: Vec<(Generation, ObjectId)> =
+        open.iter().map(|want| (objects.generation(want), *want)).collect();
+    floors.sort_unstable_by(|a, b| b.cmp(a));
     let mut stack = Vec::new();
     for tip in tips {
         open.remove(tip);
@@ -107,10 +123,15 @@ pub fn unreachable(
     }
     while let Some(id) = stack.pop() {
         open.remove(&id);
-        if open.is_empty() {
-            break;
+        while floors.last().is_some_and(|(_, want)| !open.contains(want)) {
+            floors.pop();
         }
-        for parent in objects.commit(&id)?.parents {
+        let Some((floor, _)) = floors.last() else { break };
+        let (commit, generation) = objects.commit_and_generation(&id)?;
+        if !generation.may_reach(*floor) {
+            continue;
+        }
+        for parent in commit.parents {
             if seen.insert(parent) {
                 stack.push(parent);
             }

@@ -19,6 +19,8 @@ pub enum Stage {
     Connectivity,
     /// Finding out what selected commits reach, for bitmaps.
     Bitmaps,
+    /// Finding the paths that commits changed.
+    ChangedPaths,
 }
 
 impl Stage {
@@ -33,6 +35,7 @@ impl Stage {
             Stage::Resolving => "Resolving deltas",
             Stage::Connectivity => "Checking connectivity",
             Stage::Bitmaps => "Building bitmaps",
+            Stage::ChangedPaths => "Computing commit changed paths Bloom filters",
         }
     }
 }

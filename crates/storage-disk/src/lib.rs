@@ -14,6 +14,7 @@ mod disk;
 mod format;
 mod gitdir;
 mod init;
+mod lock;
 mod open;
 mod owner;
 pub mod packed_refs;

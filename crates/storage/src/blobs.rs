@@ -1,5 +1,8 @@
 //! The blob seam: immutable bytes by name, staged unseen and published whole.
 //!
+//! A few names are those of overviews that a newer one takes the place of (`info/commit-graph`,
+//! `pack/multi-pack-index`); they are replaced by whoever reserved them with [`Stage::replace`].
+//!
 //! Names are relative to an *objects directory* and spelled as git lays files out
 //! there: `pack/pack-….pack`, `info/commit-graph`, `ab/cdef…` (a loose object, still
 //! compressed).
@@ -67,6 +70,15 @@ pub trait Stage: Send {
     /// Gives a finished blob its final name (a pack is named by its checksum).
     fn rename(&mut self, from: &str, to: &str) -> Result<()>;
 
+    /// Reserves a name until the stage is published or dropped: a blob staged under it, before
+    /// or after, takes the place of what the store has. Whoever makes the new from the old
+    /// reserves first and then reads, so that nothing is lost in between; reserving without
+    /// staging keeps others out and changes nothing.
+    ///
+    /// [`Error::Locked`] at once when somebody else has reserved the name; on a disk also when
+    /// another program holds git's lock on the file.
+    fn replace(&mut self, name: &str) -> Result<()>;
+
     /// As [`BlobStore::read`], over staged blobs; of one still being written, what was
     /// written so far.
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes>;
@@ -87,7 +99,8 @@ pub trait Stage: Send {
     }
 
     /// Makes every staged blob visible, durably, in an order that never shows a pack's index
-    /// before the pack. A blob that exists already under its name is kept as it is.
+    /// before the pack, and blobs that replace others last. A blob that exists already is kept as
+    /// it is, unless its name was given to [`Stage::replace`].
     ///
     /// An unfinished blob is an error of the caller.
     fn publish(self: Box<Self>) -> Result<()>;

@@ -79,6 +79,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody else is replacing the blob. Nothing was changed; try again later, or leave it.
+    #[error("{what}: somebody else is replacing it ({lock} exists)")]
+    Locked {
+        /// The blob.
+        what: String,
+        /// What holds it: a lock file, a row.
+        lock: String,
+    },
     /// The storage may not be written (read-only file system, permissions).
     #[error("{what}: cannot be written: {source}")]
     ReadOnly {
@@ -154,6 +162,7 @@ impl Error {
             | Error::Refused { what, .. }
             | Error::TooLarge { what, .. }
             | Error::Full { what, .. }
+            | Error::Locked { what, .. }
             | Error::ReadOnly { what, .. }
             | Error::Unavailable { what, .. }
             | Error::Io { what, .. } => what,
@@ -163,9 +172,10 @@ impl Error {
     /// Who has to act.
     pub fn blame(&self) -> Blame {
         match self {
-            Error::NotFound { .. } | Error::InvalidName { .. } | Error::TooLarge { .. } => {
-                Blame::Caller
-            }
+            Error::NotFound { .. }
+            | Error::InvalidName { .. }
+            | Error::TooLarge { .. }
+            | Error::Locked { .. } => Blame::Caller,
             _ => Blame::Storage,
         }
     }
@@ -181,6 +191,7 @@ impl From<Error> for io::Error {
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::Refused { .. } => io::ErrorKind::PermissionDenied,
             Error::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            Error::Locked { .. } => io::ErrorKind::ResourceBusy,
             Error::Full { source, .. }
             | Error::ReadOnly { source, .. }
             | Error::Unavailable { source, .. }

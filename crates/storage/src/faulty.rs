@@ -182,6 +182,11 @@ impl Stage for FaultyStage {
         self.inner.rename(from, to)
     }
 
+    fn replace(&mut self, name: &str) -> Result<()> {
+        self.faults.write(name)?;
+        self.inner.replace(name)
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.faults.read(name)?;
         self.faults.shorten(name, self.inner.read(name, range)?)

@@ -86,6 +86,10 @@ impl Stage for LimitStage {
         self.inner.rename(from, to)
     }
 
+    fn replace(&mut self, name: &str) -> Result<()> {
+        self.inner.replace(name)
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.inner.read(name, range)
     }

@@ -81,6 +81,10 @@ impl Stage for PrefixStage {
         self.inner.rename(&self.names.full(from)?, &self.names.full(to)?)
     }
 
+    fn replace(&mut self, name: &str) -> Result<()> {
+        self.inner.replace(&self.names.full(name)?)
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.inner.read(&self.names.full(name)?, range)
     }

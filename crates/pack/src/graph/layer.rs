@@ -3,21 +3,22 @@
 use bytes::Bytes;
 use object::{HashKind, ObjectId};
 
+use super::bloom::{Filter, StoredFilters};
 use super::{GraphCommit, OUT_OF_RANGE};
 use crate::Error;
 use crate::big_endian::{u32_at, u64_at};
 use crate::chunks::Chunks;
 use crate::sorted_ids::SortedIds;
 
-const SIGNATURE: &[u8; 4] = b"CGPH";
-const HEADER_BYTES: usize = 8;
+pub(super) const SIGNATURE: &[u8; 4] = b"CGPH";
+pub(super) const HEADER_BYTES: usize = 8;
 
 /// Stored in place of a parent that is not there.
-const NO_PARENT: u32 = 0x7000_0000;
+pub(super) const NO_PARENT: u32 = 0x7000_0000;
 /// Marks a second parent as a place in the extra edges, and the last of those.
-const EDGE_FLAG: u32 = 1 << 31;
+pub(super) const EDGE_FLAG: u32 = 1 << 31;
 /// Marks a date offset as a place in the overflow table.
-const OVERFLOW_FLAG: u32 = 1 << 31;
+pub(super) const OVERFLOW_FLAG: u32 = 1 << 31;
 
 /// Positions given to and by a layer count through the layers below it.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ pub(super) struct Layer {
     date_offsets: Option<Bytes>,
     date_overflows: Bytes,
     base_ids: Bytes,
+    filters: Option<StoredFilters>,
 }
 
 impl Layer {
@@ -56,7 +58,9 @@ impl Layer {
         if base.checked_add(ids.count()).is_none_or(|end| end > NO_PARENT) {
             return Err(Error::corrupt("commit-graph has too many commits"));
         }
+        let (ends, filters) = (chunks.optional(b"BIDX"), chunks.optional(b"BDAT"));
         Ok(Layer {
+            filters: StoredFilters::open(ends, filters, ids.count()),
             ids,
             base,
             commits,
@@ -68,7 +72,7 @@ impl Layer {
         })
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
@@ -118,6 +122,18 @@ impl Layer {
         };
         let first = (first != NO_PARENT).then_some(first);
         Ok(Parents { first, second, edges: &self.edges, end: self.end() })
+    }
+
+    pub(super) fn filters(&self) -> Option<&StoredFilters> {
+        self.filters.as_ref()
+    }
+
+    pub(super) fn filter(&self, position: u32) -> Option<Filter<'_>> {
+        self.filters.as_ref()?.get(position.checked_sub(self.base)?)
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.ids.count()
     }
 
     pub(super) fn has_corrected_dates(&self) -> bool {

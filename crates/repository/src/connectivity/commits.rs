@@ -9,15 +9,15 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Missing;
 use super::trees::TreeCheck;
 use crate::error::Result;
-use crate::objects::{Commit, FIRST_EXTRA_SERIAL, Objects, find_packed};
+use crate::objects::{Commit, FIRST_EXTRA_SERIAL, Objects, Recency, find_packed};
 use crate::progress::{Progress, Stage};
 
 const PROGRESS_STEP: u64 = 1024;
 
-/// A commit by its time, newest first.
+/// A commit by its place in history, newest first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ByTime {
-    time: i64,
+struct ByRecency {
+    recency: Recency,
     id: ObjectId,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct NewHistory<'a> {
     /// Commits to look at that lie in quarantine.
     new: Vec<ObjectId>,
     /// Commits to look at that do not, and are not known.
-    old: BinaryHeap<ByTime>,
+    old: BinaryHeap<ByRecency>,
     seen: FxHashSet<ObjectId>,
     /// New commits by id: position in `found`.
     positions: FxHashMap<ObjectId, u32>,
@@ -86,8 +86,8 @@ impl<'a> NewHistory<'a> {
             if let Some(id) = self.new.pop() {
                 let commit = self.objects.commit(&id)?;
                 self.walk_new(id, commit)?;
-            } else if let Some(ByTime { time, id }) = self.old.pop() {
-                if !self.is_reached(&id, time)? {
+            } else if let Some(ByRecency { recency, id }) = self.old.pop() {
+                if !self.is_reached(&id, recency)? {
                     let commit = self.objects.commit(&id)?;
                     self.walk_new(id, commit)?;
                 }
@@ -111,8 +111,8 @@ impl<'a> NewHistory<'a> {
         if self.quarantine.iter().any(in_quarantine) {
             self.new.push(id);
         } else if packed.is_some() || self.objects.contains(&id)? {
-            let time = self.objects.commit(&id)?.time;
-            self.old.push(ByTime { time, id });
+            let (_, recency) = self.objects.commit_and_recency(&id)?;
+            self.old.push(ByRecency { recency, id });
         } else {
             self.missing.note(id, Some(Kind::Commit))?;
         }
@@ -132,13 +132,13 @@ impl<'a> NewHistory<'a> {
         Ok(())
     }
 
-    /// Whether history from the known commits passes this one, made at `time`.
-    fn is_reached(&mut self, id: &ObjectId, time: i64) -> Result<bool> {
+    /// Whether history from the known commits passes this one.
+    fn is_reached(&mut self, id: &ObjectId, recency: Recency) -> Result<bool> {
         if self.reached.is_none() {
             self.reached = Some(FromKnown::new(self.objects, self.known)?);
         }
         let reached = self.reached.as_mut().expect("set just now");
-        reached.reaches(id, time)
+        reached.reaches(id, recency)
     }
 
     /// Oldest first, which puts parents before children wherever clocks were right. Where they
@@ -165,7 +165,7 @@ impl<'a> NewHistory<'a> {
 /// History from the known commits, walked newest first and only as far as it is asked for.
 struct FromKnown<'a> {
     objects: &'a Objects,
-    queue: BinaryHeap<ByTime>,
+    queue: BinaryHeap<ByRecency>,
     reached: FxHashSet<ObjectId>,
 }
 
@@ -184,14 +184,16 @@ impl<'a> FromKnown<'a> {
 
     fn reach(&mut self, id: ObjectId) {
         if self.reached.insert(id)
-            && let Ok(commit) = self.objects.commit(&id)
+            && let Ok((_, recency)) = self.objects.commit_and_recency(&id)
         {
-            self.queue.push(ByTime { time: commit.time, id });
+            self.queue.push(ByRecency { recency, id });
         }
     }
 
-    fn reaches(&mut self, id: &ObjectId, time: i64) -> Result<bool> {
-        while !self.reached.contains(id) && self.queue.peek().is_some_and(|top| top.time >= time) {
+    fn reaches(&mut self, id: &ObjectId, recency: Recency) -> Result<bool> {
+        while !self.reached.contains(id)
+            && self.queue.peek().is_some_and(|top| top.recency >= recency)
+        {
             let Some(next) = self.queue.pop() else { break };
             for parent in self.objects.commit(&next.id)?.parents {
                 self.reach(parent);

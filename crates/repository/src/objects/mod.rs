@@ -4,6 +4,7 @@
 //! for the life of the view, so that a set of objects is a bit per slot.
 
 mod delta_cache;
+mod graph;
 mod loose;
 mod pack_handle;
 mod pack_set;
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::repository::Settings;
 
 pub(crate) use delta_cache::{Cached, DeltaCache};
+pub(crate) use graph::{Generation, Recency, open_graph_in};
 pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_handle::read_whole;
@@ -345,15 +347,20 @@ impl Objects {
     /// # Errors
     /// [`Error::Missing`], [`Error::WrongKind`], or as [`Objects::read`].
     pub fn commit(&self, id: &ObjectId) -> Result<Commit> {
-        let mut commit = match self.commit_from_graph(id) {
-            Some(commit) => commit,
+        Ok(self.commit_and_place(id)?.0)
+    }
+
+    /// A commit, and its position in the commit-graph if that has it.
+    fn commit_and_place(&self, id: &ObjectId) -> Result<(Commit, Option<u32>)> {
+        let (mut commit, position) = match self.commit_from_graph(id) {
+            Some((commit, position)) => (commit, Some(position)),
             None => {
                 let object = self.read_expect(id, Kind::Commit)?;
-                parse_commit(id, &object.data, self.hash())?
+                (parse_commit(id, &object.data, self.hash())?, None)
             }
         };
         self.cut_at_own_shallow(id, &mut commit);
-        Ok(commit)
+        Ok((commit, position))
     }
 
     /// Where the repository's own history ends, a commit has no parents to follow.
@@ -367,28 +374,6 @@ impl Objects {
     /// Whether the repository is a shallow clone itself.
     pub fn is_shallow(&self) -> bool {
         !self.view.own_shallow.is_empty()
-    }
-
-    fn commit_from_graph(&self, id: &ObjectId) -> Option<Commit> {
-        let graph = self.graph()?;
-        let position = graph.lookup(id)?;
-        let data = graph.commit_at(position).ok()?;
-        let parents = graph.parents_at(position).ok()?;
-        let parents = parents.map(|parent| parent.ok().map(|parent| graph.id_at(parent)));
-        let parents = parents.collect::<Option<_>>()?;
-        Some(Commit { tree: data.tree, parents, time: data.time.cast_signed() })
-    }
-
-    /// The commit-graph, when there is one that can be read.
-    pub(crate) fn graph(&self) -> Option<&CommitGraph> {
-        let open = || match open_graph(&self.view.set) {
-            Ok(graph) => graph,
-            Err(error) => {
-                tracing::warn!(%error, "the commit-graph is not used");
-                None
-            }
-        };
-        self.view.graph.get_or_init(open).as_ref()
     }
 
     /// Follows a chain of tags to the object at its end. `None` when the object is missing.
@@ -458,22 +443,4 @@ pub(crate) fn find_packed(units: &[Placed], id: &ObjectId) -> Result<Option<Slot
 pub(crate) fn unit_of(units: &[Placed], slot: Slot) -> &Placed {
     let at = units.partition_point(|placed| placed.first_slot + placed.count <= slot.0);
     &units[at]
-}
-
-fn open_graph(set: &PackSet) -> Result<Option<CommitGraph>> {
-    let named = |name: &str| Error::format(name.to_owned());
-    for store in &set.stores {
-        const SINGLE: &str = "info/commit-graph";
-        const CHAIN: &str = "info/commit-graphs/commit-graph-chain";
-        if store.stat(SINGLE)?.is_some() {
-            let bytes = read_whole(&**store, SINGLE)?;
-            return CommitGraph::open(bytes, set.hash).map(Some).map_err(named(SINGLE));
-        }
-        if store.stat(CHAIN)?.is_some() {
-            let chain = read_whole(&**store, CHAIN)?;
-            let load = |name: &str| Ok::<_, pack::Error>(read_whole(&**store, name).ok());
-            return CommitGraph::open_chain(&chain, set.hash, load).map_err(named(CHAIN));
-        }
-    }
-    Ok(None)
 }

@@ -2,8 +2,9 @@
 //!
 //! Newest first, as git does. A commit painted `known` hands that to its parents, a
 //! wanted one hands on `wanted`; the walk ends when only known commits are left.
-//! Clocks that run backwards can let a commit through that the client has: it is
-//! sent once more, which costs bytes and never correctness.
+//! Where the commit-graph has corrected dates, these order the walk, and no commit comes before
+//! its descendants. Elsewhere clocks that run backwards can let a commit through that the client
+//! has: it is sent once more, which costs bytes and never correctness.
 
 use std::collections::BinaryHeap;
 
@@ -11,13 +12,13 @@ use object::ObjectId;
 
 use super::{Marks, Side, Walk};
 use crate::error::Result;
-use crate::objects::{Commit, Slot};
+use crate::objects::{Commit, Recency, Slot};
 use crate::plan::PackRequest;
 
-/// A commit whose parents have not been looked at. Ordered by time, newest first.
+/// A commit whose parents have not been looked at. Ordered newest first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Pending {
-    time: i64,
+    recency: Recency,
     slot: Slot,
     id: ObjectId,
     tree: ObjectId,
@@ -25,8 +26,8 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(id: ObjectId, slot: Slot, commit: Commit) -> Self {
-        Pending { time: commit.time, slot, id, tree: commit.tree, parents: commit.parents }
+    fn new(id: ObjectId, slot: Slot, (commit, recency): (Commit, Recency)) -> Self {
+        Pending { recency, slot, id, tree: commit.tree, parents: commit.parents }
     }
 }
 
@@ -64,7 +65,7 @@ impl Walk<'_> {
         loop {
             for (id, slot) in next.drain(..) {
                 if seen.insert(slot) {
-                    queue.push(Pending::new(id, slot, self.commit(&id, slot)?));
+                    queue.push(Pending::new(id, slot, self.commit_and_recency(&id, slot)?));
                 }
             }
             let Some(Pending { slot, id, tree, parents, .. }) = queue.pop() else { return Ok(()) };
@@ -142,7 +143,7 @@ impl Walk<'_> {
             if wanted.contains(slot) && !painting.done.contains(slot) {
                 painting.wanted_queued -= 1;
             }
-            painting.queue.push(Pending::new(id, slot, self.commit(&id, slot)?));
+            painting.queue.push(Pending::new(id, slot, self.commit_and_recency(&id, slot)?));
         }
         Ok(())
     }
@@ -156,7 +157,7 @@ impl Walk<'_> {
     ) -> Result<()> {
         if wanted.insert(slot) && !self.known.contains(slot) {
             painting.wanted_queued += 1;
-            painting.queue.push(Pending::new(id, slot, self.commit(&id, slot)?));
+            painting.queue.push(Pending::new(id, slot, self.commit_and_recency(&id, slot)?));
         }
         Ok(())
     }
@@ -167,7 +168,7 @@ impl Walk<'_> {
         let mut seen = Marks::new(self.objects.packed_count());
         for slot in new_commits.iter() {
             let id = self.objects.id(slot)?;
-            let mut commit = Pending::new(id, slot, self.commit(&id, slot)?);
+            let mut commit = Pending::new(id, slot, self.commit_and_recency(&id, slot)?);
             for parent in self.parents_for(&mut commit, Side::Wanted) {
                 let Some(slot) = self.slot(&parent)? else { continue };
                 if self.known.contains(slot) && seen.insert(slot) {

@@ -18,7 +18,9 @@ use rustc_hash::FxHashSet;
 
 use crate::error::{Error, Result};
 use crate::filter::Sieve;
-use crate::objects::{Cached, Commit, Objects, Placed, Reader, Slot, find_packed, parse_commit};
+use crate::objects::{
+    Cached, Commit, Objects, Placed, Reader, Recency, Slot, find_packed, parse_commit,
+};
 use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
 
@@ -173,13 +175,18 @@ impl<'a> Walk<'a> {
     }
 
     fn commit(&mut self, id: &ObjectId, slot: Slot) -> Result<Commit> {
+        Ok(self.commit_and_recency(id, slot)?.0)
+    }
+
+    fn commit_and_recency(&mut self, id: &ObjectId, slot: Slot) -> Result<(Commit, Recency)> {
         if self.objects.graph().is_some() {
-            return self.objects.commit(id);
+            return self.objects.commit_and_recency(id);
         }
         let object = self.read(slot, Kind::Commit)?;
         let mut commit = parse_commit(id, &object.data, self.objects.hash())?;
         self.objects.cut_at_own_shallow(id, &mut commit);
-        Ok(commit)
+        let recency = Recency::outside(commit.time);
+        Ok((commit, recency))
     }
 
     fn report(&mut self, found: u64) -> Result<()> {

@@ -2,7 +2,9 @@
 
 mod bare;
 mod bitmaps;
+mod commit_graph;
 mod connectivity;
+mod history;
 mod incoming;
 mod incoming_refused;
 mod pack_builder;

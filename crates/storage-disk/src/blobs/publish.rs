@@ -1,5 +1,5 @@
 //! Moving staged blobs into the objects directory, so that none is visible before it is whole
-//! and no index before its pack.
+//! and no index before its pack. Files that replace others come last, each through git's lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -9,6 +9,7 @@ use std::path::Path;
 use storage::{Error, Result};
 
 use crate::disk::{Directories, Disk};
+use crate::lock::LockFile;
 
 /// Syncs every file, then moves them in order, then syncs the directories they came to.
 ///
@@ -19,10 +20,12 @@ pub(super) fn publish(
     stage: &Path,
     objects_dir: &Path,
     names: &BTreeSet<String>,
+    replaces: &mut BTreeMap<String, LockFile>,
 ) -> Result<()> {
     let mut ordered: BTreeMap<Turn, Vec<String>> = BTreeMap::new();
     for name in all_files(stage, names)? {
-        ordered.entry(turn(&name)).or_default().push(name);
+        let turn = if replaces.contains_key(&name) { Turn::Replacing } else { turn(&name) };
+        ordered.entry(turn).or_default().push(name);
     }
     for name in ordered.values().flatten() {
         let path = stage.join(name);
@@ -32,7 +35,13 @@ pub(super) fn publish(
     let mut changed = Directories::new();
     for name in ordered.values().flatten() {
         let (from, to) = (stage.join(name), objects_dir.join(name));
-        let moved = move_one(disk, objects_dir, &from, &to, &mut changed);
+        let moved = match replaces.get_mut(name) {
+            None => move_new(disk, objects_dir, &from, &to, &mut changed),
+            Some(lock) => {
+                changed.extend(to.parent().map(Path::to_owned));
+                lock.adopt(&from).and_then(|()| lock.replace_target())
+            }
+        };
         moved.map_err(|source| Error::io(to.display(), source))?;
     }
     let synced = disk.sync_directories(&changed);
@@ -53,6 +62,8 @@ enum Turn {
     Index,
     /// Multi-pack indices and commit-graphs speak of packs that must be there.
     Overview,
+    /// What is replaced lists files that must be there: a chain its layers.
+    Replacing,
 }
 
 fn turn(name: &str) -> Turn {
@@ -100,7 +111,7 @@ fn all_files(stage: &Path, names: &BTreeSet<String>) -> Result<BTreeSet<String>>
     Ok(files)
 }
 
-fn move_one(
+fn move_new(
     disk: &Disk,
     objects_dir: &Path,
     from: &Path,

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::{DiskBlobs, publish};
 use crate::disk::{Directories, Disk};
+use crate::lock::{LockFile, lock_path};
 
 /// Git's mode for objects and packs: nobody writes them again.
 const OBJECT_MODE: u32 = 0o444;
@@ -28,6 +29,8 @@ pub(super) struct DiskStage {
     directory: TempDir,
     blobs: Arc<DiskBlobs>,
     names: Arc<Mutex<Names>>,
+    /// Git's locks on the files that staged blobs will take the place of.
+    replaces: BTreeMap<String, LockFile>,
 }
 
 /// Every staged name, and whether its writer is still at work.
@@ -60,6 +63,7 @@ impl DiskStage {
             directory,
             blobs,
             names: Arc::default(),
+            replaces: BTreeMap::new(),
         })
     }
 }
@@ -100,6 +104,29 @@ impl Stage for DiskStage {
         Ok(())
     }
 
+    fn replace(&mut self, name: &str) -> Result<()> {
+        check_blob_name(name)?;
+        if self.replaces.contains_key(name) {
+            return Ok(());
+        }
+        let path = self.target.join(name);
+        let mut changed = Directories::new();
+        // As git, which does not wait for these locks: whoever holds one does this work.
+        let wait = std::time::Duration::ZERO;
+        let lock = LockFile::acquire(&self.disk, &self.target, path.clone(), wait, &mut changed);
+        let lock = lock.map_err(|error| {
+            let lock = lock_path(&path).display().to_string();
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => Error::Locked { what: name.to_owned(), lock },
+                _ => Error::io(lock, error),
+            }
+        })?;
+        let synced = self.disk.sync_directories(&changed);
+        synced.map_err(|source| Error::io(path.display(), source))?;
+        self.replaces.insert(name.to_owned(), lock);
+        Ok(())
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.blobs.read(name, range)
     }
@@ -116,7 +143,7 @@ impl Stage for DiskStage {
         Some(self.directory.path())
     }
 
-    fn publish(self: Box<Self>) -> Result<()> {
+    fn publish(mut self: Box<Self>) -> Result<()> {
         let names: BTreeSet<String> = {
             let names = lock(&self.names);
             if let Some((name, _)) = names.blobs.iter().find(|(_, s)| **s == State::Open) {
@@ -125,7 +152,9 @@ impl Stage for DiskStage {
             }
             names.blobs.keys().cloned().collect()
         };
-        publish::publish(&self.disk, self.directory.path(), &self.target, &names)
+        let this = &mut *self;
+        let stage = this.directory.path();
+        publish::publish(&this.disk, stage, &this.target, &names, &mut this.replaces)
     }
 }
 

@@ -10,10 +10,10 @@ use std::io;
 use object::{ObjectId, RefName};
 use storage::{Change, CommitError, Error, Prepared, Result, Target};
 
-use super::lock::LockFile;
 use super::loose::Loose;
 use super::prepare::{LockedEdit, PreparedFiles, Route, ShallowUpdate};
 use crate::disk::Directories;
+use crate::lock::LockFile;
 
 impl Prepared for PreparedFiles<'_> {
     fn commit(mut self: Box<Self>) -> Result<(), CommitError> {
@@ -132,7 +132,7 @@ impl ShallowUpdate<'_> {
     }
 }
 
-fn remove(lock: &mut LockFile<'_>, path: &std::path::Path) -> io::Result<()> {
+fn remove(lock: &mut LockFile, path: &std::path::Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(_) => lock.remove_target()?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

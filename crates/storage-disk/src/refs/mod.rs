@@ -3,7 +3,6 @@
 
 mod capture;
 mod commit;
-mod lock;
 mod loose;
 mod packed_cache;
 mod packed_update;

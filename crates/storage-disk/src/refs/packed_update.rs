@@ -15,8 +15,8 @@ use object::{ObjectId, RefName};
 use storage::{CommitError, Error, Result};
 
 use super::Inner;
-use super::lock::LockFile;
 use crate::disk::Directories;
+use crate::lock::{LockFile, lock_path};
 use crate::packed_refs::PackedRefs;
 
 /// How much is collected before it is written, in bytes.
@@ -31,7 +31,7 @@ struct Record {
 
 pub(super) struct PackedUpdate<'a> {
     inner: &'a Inner,
-    lock: LockFile<'a>,
+    lock: LockFile,
     file: PathBuf,
     packed: Arc<PackedRefs>,
     /// What becomes of each name: a new value, or nothing.
@@ -57,7 +57,7 @@ impl<'a> PackedUpdate<'a> {
         let lock = lock.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => CommitError::Locked {
                 name: for_ref.clone(),
-                lock: super::lock::lock_path(&file).display().to_string(),
+                lock: lock_path(&file).display().to_string(),
             },
             _ => Error::io(file.display(), error).into(),
         })?;

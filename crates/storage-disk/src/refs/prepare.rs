@@ -16,12 +16,12 @@ use storage::{
 };
 
 use super::capture::LooseRefs;
-use super::lock::{LockFile, lock_path};
 use super::loose::{self, Loose};
 use super::packed_update::PackedUpdate;
 use super::snapshot::broken;
 use super::{Inner, shallow};
 use crate::disk::Directories;
+use crate::lock::{LockFile, lock_path};
 use crate::packed_refs::PackedRefs;
 use crate::worktree::lasting_directory;
 
@@ -30,7 +30,7 @@ pub(super) struct PreparedFiles<'a> {
     pub inner: &'a Inner,
     pub edits: Vec<LockedEdit<'a>>,
     pub packed: Option<PackedUpdate<'a>>,
-    pub shallow: Option<ShallowUpdate<'a>>,
+    pub shallow: Option<ShallowUpdate>,
     pub changed: Directories,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct PreparedFiles<'a> {
 pub(super) struct LockedEdit<'a> {
     pub inner: &'a Inner,
     pub edit: RefEdit,
-    pub lock: LockFile<'a>,
+    pub lock: LockFile,
     pub path: PathBuf,
     pub old: Option<Target>,
     pub loose: Loose,
@@ -59,8 +59,8 @@ pub(super) enum Route {
 }
 
 /// The change of the `shallow` file; without content the file goes away.
-pub(super) struct ShallowUpdate<'a> {
-    pub lock: LockFile<'a>,
+pub(super) struct ShallowUpdate {
+    pub lock: LockFile,
     pub path: PathBuf,
     pub has_content: bool,
 }
@@ -285,8 +285,8 @@ impl Drop for LockedEdit<'_> {
     }
 }
 
-impl<'a> ShallowUpdate<'a> {
-    fn write(inner: &'a Inner, add: &[ObjectId], remove: &[ObjectId]) -> Result<Self, CommitError> {
+impl ShallowUpdate {
+    fn write(inner: &Inner, add: &[ObjectId], remove: &[ObjectId]) -> Result<Self, CommitError> {
         let root = &inner.dirs.common_dir;
         let path = root.join("shallow");
         let wait = inner.settings.lock_wait;

@@ -52,6 +52,42 @@ fn git_prune_removes_what_a_killed_process_left() {
 }
 
 #[test]
+fn a_graph_is_replaced_under_gits_lock() {
+    let git = RealGit::new();
+    git.ok(git.root(), &["init", "--quiet", "-b", "main", "work"]);
+    let work = git.path("work");
+    git.commit_file(&work, "file", "content");
+    let blobs = open(&work.join(".git")).blobs;
+    let write = ["commit-graph", "write", "--reachable"];
+    git.ok(&work, &write);
+    let graph = work.join(".git/objects/info/commit-graph");
+    let old = fs::read(&graph).expect("a graph");
+
+    let mut stage = blobs.stage().expect("a stage");
+    stage.replace("info/commit-graph").expect("free");
+    let refused = git.run(&work, &write);
+    assert!(!refused.status.success());
+    assert!(refused.error_text().contains("commit-graph.lock': File exists"));
+    drop(stage);
+    git.ok(&work, &write);
+
+    let lock = work.join(".git/objects/info/commit-graph.lock");
+    fs::write(&lock, "").expect("locked as git does");
+    let mut stage = blobs.stage().expect("a stage");
+    let told = stage.replace("info/commit-graph").expect_err("git holds it").to_string();
+    assert!(told.contains("commit-graph.lock exists"), "{told}");
+    fs::remove_file(&lock).expect("unlocked");
+    stage.replace("info/commit-graph").expect("free");
+    let mut writer = stage.create("info/commit-graph").expect("new");
+    writer.write_all(&old).expect("written");
+    writer.finish().expect("finished");
+    stage.publish().expect("published");
+    assert!(!lock.exists());
+    assert_eq!(fs::metadata(&graph).expect("there").permissions().mode() & 0o777, 0o444);
+    git.ok(&work, &["commit-graph", "verify"]);
+}
+
+#[test]
 fn packs_are_mapped_and_other_files_are_not() {
     let git = RealGit::new();
     let bare = git.init_bare("r.git");

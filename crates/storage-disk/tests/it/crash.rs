@@ -214,6 +214,38 @@ fn a_ref_transaction_may_stop_anywhere() {
 }
 
 #[test]
+fn replacing_a_blob_may_stop_anywhere() {
+    let git = RealGit::new();
+    git.ok(git.root(), &["init", "--quiet", "-b", "main", "work"]);
+    let work = git.path("work");
+    let graph = work.join(".git/objects/info/commit-graph");
+    let write = ["commit-graph", "write", "--reachable"];
+    let mut graphs = Vec::new();
+    for text in ["one", "two"] {
+        git.commit_file(&work, "file", text);
+        git.ok(&work, &write);
+        graphs.push(std::fs::read(&graph).expect("git's graph"));
+    }
+    let new = graphs.pop().expect("two of them");
+    std::fs::remove_file(&graph).expect("removed");
+    std::fs::write(&graph, &graphs[0]).expect("written");
+    let copies = copies(&git, &work.join(".git"), |parts| {
+        let mut stage = parts.blobs.stage().expect("a stage");
+        stage.replace("info/commit-graph").expect("free");
+        let mut writer = stage.create("info/commit-graph").expect("new");
+        writer.write_all(&new).expect("written");
+        writer.finish().expect("finished");
+        stage.publish().expect("published");
+    });
+    for copy in &copies {
+        git.fsck_strict(copy);
+        let found = std::fs::read(copy.join("objects/info/commit-graph")).expect("never gone");
+        assert!(found == graphs[0] || found == new, "{}", copy.display());
+    }
+    assert_eq!(std::fs::read(&graph).expect("there"), new);
+}
+
+#[test]
 fn publishing_blobs_may_stop_anywhere() {
     let git = RealGit::new();
     git.ok(git.root(), &["init", "--quiet", "-b", "main", "work"]);

@@ -18,6 +18,8 @@ pub fn run(make: Factory<'_>) {
         ("a stage is readable while it grows", reading_a_stage),
         ("staged blobs are renamed", renames),
         ("a published blob is never replaced", kept),
+        ("a reserved name is replaced", replaced),
+        ("a name is reserved for one stage at a time", reserved_once),
         ("lists are one directory, in order", lists),
         ("deletes are idempotent", deletes),
         ("dropped stages and writers leave nothing", dropped),
@@ -139,6 +141,62 @@ fn kept(store: &dyn BlobStore) {
     assert_eq!(store.read(IDX, 0..9).expect("there"), "index");
 }
 
+const GRAPH: &str = "info/commit-graph";
+
+fn replaced(store: &dyn BlobStore) {
+    put(store, &[(GRAPH, b"old")]);
+    let mapped = store.map(GRAPH).expect("no error");
+    let mut stage = store.stage().expect("a stage");
+    stage.replace(GRAPH).expect("free");
+    stage.replace(GRAPH).expect("ours already");
+    write(&mut *stage, "info/unnamed", b"newer");
+    stage.rename("info/unnamed", GRAPH).expect("renamed");
+    write(&mut *stage, PACK, b"pack");
+    assert_eq!(store.read(GRAPH, 0..9).expect("there"), "old");
+    stage.publish().expect("published");
+    assert_eq!(store.read(GRAPH, 0..9).expect("there"), "newer");
+    assert_eq!(store.read(PACK, 0..9).expect("there"), "pack");
+    assert!(mapped.is_none_or(|mapped| mapped == "old"), "who reads the old one goes on");
+    assert_eq!(names(store, "info/"), [GRAPH]);
+
+    // Without a reservation it is kept, as every blob; a first one needs nothing to replace.
+    put(store, &[(GRAPH, b"late")]);
+    assert_eq!(store.read(GRAPH, 0..9).expect("there"), "newer");
+    let mut stage = store.stage().expect("a stage");
+    stage.replace("pack/multi-pack-index").expect("free");
+    write(&mut *stage, "pack/multi-pack-index", b"first");
+    stage.publish().expect("published");
+    assert_eq!(store.read("pack/multi-pack-index", 0..9).expect("there"), "first");
+}
+
+fn reserved_once(store: &dyn BlobStore) {
+    put(store, &[(GRAPH, b"old")]);
+    let mut one = store.stage().expect("a stage");
+    one.replace(GRAPH).expect("free");
+    let mut two = store.stage().expect("a stage");
+    let told = two.replace(GRAPH);
+    assert!(matches!(told, Err(Error::Locked { .. })), "{told:?}");
+    write(&mut *two, GRAPH, b"unasked");
+    write(&mut *two, PACK, b"pack");
+    two.publish().expect("the rest of it");
+    assert_eq!(store.read(GRAPH, 0..9).expect("there"), "old");
+    assert_eq!(names(store, "pack/"), [PACK]);
+    // Reserved and not used; dropped; published: each time the name is free again.
+    one.publish().expect("nothing to publish");
+    let mut three = store.stage().expect("a stage");
+    three.replace(GRAPH).expect("free again");
+    write(&mut *three, GRAPH, b"dropped");
+    drop(three);
+    assert_eq!(store.read(GRAPH, 0..9).expect("there"), "old");
+    assert_eq!(names(store, "info/"), [GRAPH]);
+    let mut four = store.stage().expect("a stage");
+    four.replace(GRAPH).expect("free again");
+    write(&mut *four, GRAPH, b"new");
+    four.publish().expect("published");
+    store.stage().expect("a stage").replace(GRAPH).expect("free again");
+    assert_eq!(store.read(GRAPH, 0..9).expect("there"), "new");
+}
+
 fn lists(store: &dyn BlobStore) {
     put(
         store,
@@ -206,6 +264,7 @@ fn bad_names(store: &dyn BlobStore) {
         refused(store.map(name).err());
         refused(stage.create(name).err());
         refused(stage.rename(PACK, name).err());
+        refused(stage.replace(name).err());
         refused(stage.read(name, 0..1).err());
     }
 }

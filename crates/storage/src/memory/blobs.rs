@@ -1,6 +1,6 @@
 //! Blobs in a sorted map; a stage is a map of its own until it is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,8 @@ use crate::{BlobMeta, BlobStore, BlobWriter, Error, Result, Stage, check_blob_na
 #[derive(Clone, Default)]
 pub struct MemoryBlobs {
     blobs: Arc<Mutex<BTreeMap<String, Blob>>>,
+    /// Names that some stage will replace.
+    reserved: Arc<Mutex<BTreeSet<String>>>,
 }
 
 #[derive(Clone)]
@@ -64,6 +66,7 @@ impl BlobStore for MemoryBlobs {
             target: self.clone(),
             finished: MemoryBlobs::new(),
             open: Arc::default(),
+            replaces: BTreeSet::new(),
         }))
     }
 }
@@ -80,6 +83,8 @@ struct MemoryStage {
     target: MemoryBlobs,
     finished: MemoryBlobs,
     open: OpenBlobs,
+    /// The names this stage has reserved in its target.
+    replaces: BTreeSet<String>,
 }
 
 impl Stage for MemoryStage {
@@ -109,6 +114,18 @@ impl Stage for MemoryStage {
         Ok(())
     }
 
+    fn replace(&mut self, name: &str) -> Result<()> {
+        check_blob_name(name)?;
+        if self.replaces.contains(name) {
+            return Ok(());
+        }
+        if !lock(&self.target.reserved).insert(name.to_owned()) {
+            return Err(Error::Locked { what: name.to_owned(), lock: "another stage".to_owned() });
+        }
+        self.replaces.insert(name.to_owned());
+        Ok(())
+    }
+
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         if let Some(bytes) = lock(&self.open).get(name) {
             let (start, end) = clamp(bytes.len(), range);
@@ -128,9 +145,22 @@ impl Stage for MemoryStage {
         }
         let mut blobs = lock(&self.target.blobs);
         for (name, blob) in std::mem::take(&mut *lock(&self.finished.blobs)) {
-            blobs.entry(name).or_insert(blob);
+            if self.replaces.contains(&name) {
+                blobs.insert(name, blob);
+            } else {
+                blobs.entry(name).or_insert(blob);
+            }
         }
         Ok(())
+    }
+}
+
+impl Drop for MemoryStage {
+    fn drop(&mut self) {
+        let mut reserved = lock(&self.target.reserved);
+        for name in &self.replaces {
+            reserved.remove(name);
+        }
     }
 }
 

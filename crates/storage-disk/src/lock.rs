@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::disk::{Directories, Disk};
 
 /// A lock that is held. Dropped, it is given up and nothing has changed.
-pub(super) struct LockFile<'a> {
-    disk: &'a Disk,
+pub(crate) struct LockFile {
+    disk: Disk,
     target: PathBuf,
     path: PathBuf,
     file: File,
@@ -24,11 +24,11 @@ const PAUSE_MAX: Duration = Duration::from_millis(64);
 /// How often a directory that is cleaned away under our feet is made again (git: 3).
 const DIRECTORY_ATTEMPTS: usize = 3;
 
-impl<'a> LockFile<'a> {
+impl LockFile {
     /// Locks `target`, making the directories that lead to it below `root`. `AlreadyExists`
     /// when somebody else still holds the lock after `wait`.
     pub fn acquire(
-        disk: &'a Disk,
+        disk: &Disk,
         root: &Path,
         target: PathBuf,
         wait: Duration,
@@ -42,7 +42,10 @@ impl<'a> LockFile<'a> {
                 .create_parents(root, &path, changed)
                 .and_then(|()| disk.create_new(&path, 0o666));
             let error = match created {
-                Ok(file) => return Ok(LockFile { disk, target, path, file, held: true }),
+                Ok(file) => {
+                    let disk = disk.clone();
+                    return Ok(LockFile { disk, target, path, file, held: true });
+                }
                 Err(error) => error,
             };
             match error.kind() {
@@ -61,6 +64,11 @@ impl<'a> LockFile<'a> {
     pub fn write(&self, content: &[u8]) -> io::Result<()> {
         self.disk.write_all(&self.file, &self.path, content)?;
         self.disk.sync_file(&self.file, &self.path)
+    }
+
+    /// Takes a finished, synced file from elsewhere as what `target` will be.
+    pub fn adopt(&self, from: &Path) -> io::Result<()> {
+        self.disk.rename(from, &self.path)
     }
 
     /// Removes `target` itself; the lock is held on.
@@ -85,14 +93,14 @@ impl<'a> LockFile<'a> {
     }
 }
 
-impl Drop for LockFile<'_> {
+impl Drop for LockFile {
     fn drop(&mut self) {
         self.release();
     }
 }
 
 /// `<target>.lock`.
-pub(super) fn lock_path(target: &Path) -> PathBuf {
+pub(crate) fn lock_path(target: &Path) -> PathBuf {
     let mut path = OsString::from(target);
     path.push(".lock");
     path.into()
