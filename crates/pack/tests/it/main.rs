@@ -2,6 +2,7 @@
 
 mod bitmaps;
 mod commit_graph;
+mod deltas;
 mod git;
 mod index;
 mod multi_pack;
