@@ -11,6 +11,7 @@ mod error;
 pub mod filter;
 pub mod history;
 pub mod incoming;
+pub mod maintenance;
 mod objects;
 pub mod plan;
 mod progress;

@@ -39,7 +39,8 @@ pub(super) fn write(
     })
 }
 
-fn write_blob(
+/// Writes one blob of the stage through a buffer.
+pub(crate) fn write_blob(
     name: &str,
     stage: &mut dyn Stage,
     write: impl FnOnce(&mut BufWriter<Box<dyn BlobWriter>>) -> Result<(), pack::Error>,

@@ -44,6 +44,7 @@ use self::staged::StagedPack;
 use self::table::{Stored, Table};
 use self::thin::Completion;
 
+pub(crate) use self::index::write_blob;
 pub use self::options::IncomingOptions;
 
 /// The received pack before its name is known.
