@@ -1,6 +1,9 @@
 //! Deltas: a result described by copies out of a base and inserted bytes.
 //!
-//! Format: gitformat-pack, "Deltified representation". Works on inflated data only.
+//! Format: gitformat-pack, "Deltified representation". Works on inflated data only. Deltas are
+//! made in [`create`].
+
+pub mod create;
 
 use crate::Error;
 

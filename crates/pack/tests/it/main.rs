@@ -3,6 +3,7 @@
 mod bitmaps;
 mod bitmaps_written;
 mod commit_graph;
+mod deltas;
 mod git;
 mod index;
 mod multi_pack;

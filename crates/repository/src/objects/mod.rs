@@ -28,7 +28,7 @@ pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;
-pub(crate) use read::{Reader, entry_header, inflate, object_header};
+pub(crate) use read::{Reader, delta_result_size, entry_header, inflate, object_header};
 pub(crate) use unit::Unit;
 
 /// An object of one view: packed objects count from 0, loose ones from [`Slot::LOOSE`].

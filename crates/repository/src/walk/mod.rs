@@ -24,9 +24,9 @@ use crate::objects::{
 use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
 
-use tree_scan::TreeScanner;
-
 pub(crate) use marks::{Marks, RecentIds};
+pub(crate) use tree_scan::TreeScanner;
+pub(crate) use trees::{first_entry, in_pack_order};
 
 /// The answer of a walk.
 pub(crate) struct Reached {

@@ -31,7 +31,7 @@ impl ScannedTree {
 }
 
 /// A tree and those of its entries that have to be looked at.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     tree: Arc<ScannedTree>,
     fresh: Fresh,
 }
@@ -54,7 +54,7 @@ impl Scan {
 }
 
 /// Scans trees, remembering those it scanned lately.
-pub(super) struct TreeScanner {
+pub(crate) struct TreeScanner {
     scanned: DeltaCache<Arc<ScannedTree>>,
     delta: Vec<u8>,
 }

@@ -248,7 +248,7 @@ impl Walk<'_> {
 }
 
 /// The packed members of a set in the order they lie in their packs, then the loose ones.
-fn in_pack_order<'u>(
+pub(crate) fn in_pack_order<'u>(
     units: &'u [crate::objects::Placed],
     marks: &'u Marks,
 ) -> Result<impl Iterator<Item = Result<Slot>> + 'u> {
@@ -271,7 +271,7 @@ fn in_pack_order<'u>(
 }
 
 /// The entry at the beginning of some bytes of a tree.
-pub(super) fn first_entry(
+pub(crate) fn first_entry(
     bytes: &[u8],
     hash: HashKind,
 ) -> std::result::Result<TreeEntry<'_>, String> {

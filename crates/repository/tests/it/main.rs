@@ -9,3 +9,4 @@ mod incoming;
 mod incoming_refused;
 mod pack_builder;
 mod plan;
+mod repack;
