@@ -60,6 +60,7 @@ impl Tips {
         let mut tips = Tips::default();
         repository.refs().snapshot()?.scan(b"refs/".as_bstr(), &mut |found| {
             if let TargetView::Id(id) = found.target {
+                let id = id.to_id();
                 tips.all.push(id);
                 if prefixes.iter().any(|prefix| found.name.starts_with(prefix.as_bytes())) {
                     tips.preferred.push(id);
