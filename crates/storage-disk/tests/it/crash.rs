@@ -76,9 +76,8 @@ fn could_be_lost(steps: &[(&'static str, PathBuf)]) -> Vec<String> {
         let name = path.file_name().expect("a path of a file");
         match *step {
             // Reflogs are no part of the promise: git does not sync them either.
-            "write" | "append" if !path.to_string_lossy().contains("/logs/") => {
-                unsynced_files.insert(name);
-            }
+            _ if path.to_string_lossy().contains("/logs/") => {}
+            "write" | "append" => drop(unsynced_files.insert(name)),
             "sync" => drop(unsynced_files.remove(name)),
             // Staged files keep their names, others lose `.lock` or `.new`.
             "rename" => {
