@@ -82,17 +82,23 @@ impl Disk {
         }
     }
 
-    /// Syncs every directory of the set that is still there.
+    /// Syncs every directory of the set. One that is gone took its entries along; then that it is
+    /// gone is what must last, and the nearest directory above it is synced.
     pub fn sync_directories(&self, directories: &Directories) -> io::Result<()> {
         if self.durability == Durability::None {
             return Ok(());
         }
         for directory in directories {
-            self.step("sync directory", directory)?;
-            match File::open(directory) {
-                Ok(opened) => opened.sync_all()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            for directory in directory.ancestors() {
+                self.step("sync directory", directory)?;
+                match File::open(directory) {
+                    Ok(opened) => {
+                        opened.sync_all()?;
+                        break;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())

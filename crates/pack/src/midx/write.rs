@@ -1,8 +1,8 @@
 //! Writing a multi-pack-index, version 1, as git does.
 //!
 //! The indices of the packs are merged as they lie. Eight bytes are kept of each object while
-//! the file is written, and twelve more of each object of one pack at a time when the order of
-//! bitmaps is asked for.
+//! the file is written; while the order of bitmaps is made, four more of each, and about sixteen of
+//! each object of one pack at a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

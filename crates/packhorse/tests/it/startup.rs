@@ -162,7 +162,7 @@ fn what_cannot_be_served_is_said_at_once() {
 #[test]
 fn the_server_needs_no_git_executable() {
     let git = RealGit::new();
-    Scenario::branchy().build(&git, "srv/old.git");
+    Scenario::branchy(4).build(&git, "srv/old.git");
     std::fs::create_dir(git.path("nothing")).expect("a folder");
     let mut command = packhorse(&git);
     command.arg("serve").arg(git.path("srv")).args(["--listen", "127.0.0.1:0", "--create-on-push"]);

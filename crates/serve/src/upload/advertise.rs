@@ -26,7 +26,7 @@ pub(super) fn advertise(
     if let Some(head) = head
         && let Some(id) = head.id
     {
-        lines.reference(&id, "HEAD".into())?;
+        lines.reference(id, "HEAD".into())?;
         if let Some(peeled) = peeled_id(objects, id.into(), head.peeled.into())? {
             lines.peeled(peeled, "HEAD".into())?;
         }

@@ -76,18 +76,17 @@ fn could_be_lost(steps: &[(&'static str, PathBuf)]) -> Vec<String> {
         let name = path.file_name().expect("a path of a file");
         match *step {
             // Reflogs are no part of the promise: git does not sync them either.
-            "create" | "write" | "append" if !path.to_string_lossy().contains("/logs/") => {
-                unsynced_files.insert(name);
-            }
+            _ if path.to_string_lossy().contains("/logs/") => {}
+            "write" | "append" => drop(unsynced_files.insert(name)),
             "sync" => drop(unsynced_files.remove(name)),
-            // Staged files keep their names, locked ones lose `.lock`.
+            // Staged files keep their names, others lose `.lock` or `.new`.
             "rename" => {
-                let mut lock = name.to_owned();
-                lock.push(".lock");
-                for written in
-                    [name, &lock].into_iter().filter(|name| unsynced_files.contains(name))
-                {
-                    lost.push(format!("bytes of {} as {}", written.display(), path.display()));
+                for suffix in ["", ".lock", ".new"] {
+                    let mut written = name.to_owned();
+                    written.push(suffix);
+                    if unsynced_files.contains(&*written) {
+                        lost.push(format!("bytes of {}", path.display()));
+                    }
                 }
                 unsynced_names.insert(path);
             }
