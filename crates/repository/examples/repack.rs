@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut tips = Vec::new();
     repository.refs().snapshot()?.scan("refs/".into(), &mut |found| {
         if let storage::TargetView::Id(id) = found.target {
-            tips.push(id);
+            tips.push(id.to_id());
         }
         ControlFlow::Continue(())
     })?;

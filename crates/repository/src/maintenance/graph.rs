@@ -15,7 +15,7 @@ use pack::graph::write::NewGraph;
 use pack::graph::{CHAIN_NAME, FILE_NAME, layer_name};
 use pack::{BitSet, CommitGraph};
 use rustc_hash::FxHashSet;
-use storage::{Peeled, TargetView};
+use storage::{PeeledView, TargetView};
 
 use super::changed_paths::ChangedPaths;
 use crate::error::{Error, Result};
@@ -242,8 +242,8 @@ impl Writing<'_> {
         snapshot.scan("refs/".into(), &mut |found| {
             if let TargetView::Id(id) = found.target {
                 named.push(match found.peeled {
-                    Peeled::To(peeled) => peeled,
-                    Peeled::Unknown | Peeled::NotATag => id,
+                    PeeledView::To(peeled) => peeled.to_id(),
+                    PeeledView::Unknown | PeeledView::NotATag => id.to_id(),
                 });
             }
             ControlFlow::Continue(())

@@ -132,7 +132,7 @@ impl Namer<'_> {
         let mut refs = Vec::new();
         repository.refs().snapshot()?.scan("refs/tags/".into(), &mut |tag| {
             if let TargetView::Id(id) = tag.target {
-                refs.push((id, name_hash(0, tag.name)));
+                refs.push((id.to_id(), name_hash(0, tag.name)));
             }
             ControlFlow::Continue(())
         })?;
