@@ -10,7 +10,7 @@ use object::Checksum;
 use pack::entry::{self, EntryKind};
 
 use crate::error::{Error, Result};
-use crate::objects::{PackHandle, Reader, Slot, entry_header};
+use crate::objects::{Cached, LooseOrPacked, PackHandle, Reader, Slot, entry_header};
 use crate::plan::{PackPlan, Piece};
 
 /// The most bytes handed on in one slice.
@@ -216,6 +216,12 @@ impl PackStream {
         let object = self.reader.read(&self.plan.objects, &pack, start)?;
         let size = object.data.len() as u64;
         self.new_header(number, start, start + 1, &EntryKind::Base(object.kind), size);
+        self.deflated(&object);
+        Ok(())
+    }
+
+    /// An object's content, deflated.
+    fn deflated(&mut self, object: &Cached) {
         let mut compressed = Vec::new();
         pack::inflate::deflate(&object.data, self.level, &mut compressed);
         if (compressed.len() as u64) < GATHER_BYTES {
@@ -224,12 +230,21 @@ impl PackStream {
             self.flush_buffer();
             self.emit(compressed.into());
         }
-        Ok(())
     }
 
     fn open_loose(&mut self, slot: Slot) -> Result<()> {
-        let source = self.plan.objects.open_loose(&self.plan.objects.id(slot)?)?;
         let mut header = Vec::with_capacity(entry::HEADER_BYTES_MAX);
+        let source = match self.plan.objects.loose_or_packed(slot)? {
+            LooseOrPacked::Loose(source) => source,
+            LooseOrPacked::Packed(slot) => {
+                let object = self.plan.objects.read_slot(slot, &mut self.reader)?;
+                let size = object.data.len() as u64;
+                entry::encode(&EntryKind::Base(object.kind), size, &mut header);
+                self.gather(&header);
+                self.deflated(&object);
+                return Ok(());
+            }
+        };
         entry::encode(&EntryKind::Base(source.kind), source.size, &mut header);
         self.gather(&header);
         let level = flate2::Compression::new(self.level as u32);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::{
-    BlobMeta, BlobStore, BlobWriter, CommitError, Error, Prepared, RefSnapshot, RefStore,
+    BlobMeta, BlobStore, BlobWriter, CommitError, Error, Peel, Prepared, RefSnapshot, RefStore,
     RefTransaction, Result, Stage,
 };
 
@@ -254,6 +254,11 @@ impl RefStore for FaultyRefs {
         self.faults.write("prepare refs")?;
         let inner = self.inner.prepare(tx)?;
         Ok(Box::new(FaultyPrepared { inner, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn tidy(&self, peel: &mut Peel<'_>) -> Result<usize> {
+        self.faults.write("tidy refs")?;
+        self.inner.tidy(peel)
     }
 }
 

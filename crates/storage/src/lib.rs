@@ -28,6 +28,6 @@ pub use memory::{MemoryBlobs, MemoryRefs};
 pub use parts::{LocalPaths, Parts};
 pub use prefix::PrefixBlobs;
 pub use refs::{
-    Change, Expected, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
+    Change, Expected, Peel, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
     RefTransaction, RefView, ReflogLine, Target, TargetView,
 };

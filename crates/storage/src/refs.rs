@@ -168,7 +168,23 @@ pub trait RefSnapshot: Send + Sync {
 
     /// Commits whose parents this repository does not have, in no special order.
     fn shallow(&self) -> Result<Vec<ObjectId>>;
+
+    /// Visits the objects that something other than a ref keeps: reflogs, refs of other work
+    /// trees. They may be gone. An object can be given more than once.
+    fn scan_kept(&self, visit: &mut dyn FnMut(ObjectId)) -> Result<()> {
+        let _ = visit;
+        Ok(())
+    }
+
+    /// Whether something keeps objects that [`RefSnapshot::scan_kept`] does not give: the index
+    /// of a work tree. Objects that no ref reaches are never dropped then.
+    fn keeps_unseen(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
+
+/// Tells what an annotated tag leads to in the end; `None` for an object that is no tag.
+pub type Peel<'a> = dyn FnMut(&ObjectId) -> Result<Option<ObjectId>> + 'a;
 
 /// The small mutable truth of one repository.
 pub trait RefStore: Send + Sync {
@@ -184,6 +200,16 @@ pub trait RefStore: Send + Sync {
     /// Prepares and commits. After `Ok` the change is durable.
     fn commit(&self, tx: RefTransaction) -> Result<(), CommitError> {
         self.prepare(tx)?.commit()
+    }
+
+    /// Brings the refs into the form that is read fastest, without changing one; how many were
+    /// moved. `peel` gives what an annotated tag leads to, `None` for anything else.
+    ///
+    /// A ref that somebody else has locked stays as it is. [`Error::Locked`] when somebody else
+    /// is at it. A store that has one form only does nothing.
+    fn tidy(&self, peel: &mut Peel<'_>) -> Result<usize> {
+        let _ = peel;
+        Ok(0)
     }
 }
 

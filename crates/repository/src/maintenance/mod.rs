@@ -7,3 +7,4 @@ pub mod graph;
 pub mod midx;
 pub mod repack;
 mod select;
+pub mod upkeep;

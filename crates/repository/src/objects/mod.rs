@@ -106,6 +106,12 @@ struct View {
     settings: Settings,
 }
 
+/// What became of an object that was loose when it was met.
+pub(crate) enum LooseOrPacked {
+    Loose(Loose),
+    Packed(Slot),
+}
+
 #[derive(Default)]
 struct LooseSlots {
     ids: Vec<ObjectId>,
@@ -225,9 +231,14 @@ impl Objects {
 
     /// Lists the packs anew, once in the life of a view. Known slots stay as they are.
     fn refresh(&self) -> Result<bool> {
-        if self.view.refreshed.swap(true, Ordering::Relaxed) {
-            return Ok(false);
+        match self.view.refreshed.swap(true, Ordering::Relaxed) {
+            true => Ok(false),
+            false => self.list_again(),
         }
+    }
+
+    /// Lists the packs anew; whether there are new ones.
+    fn list_again(&self) -> Result<bool> {
         let listed = self.view.set.units()?;
         let mut units = self.view.units.write().expect("no holder of the lock panics");
         let new: Vec<_> = listed
@@ -277,10 +288,13 @@ impl Objects {
     }
 
     pub(crate) fn header_of(&self, slot: Slot) -> Result<(Kind, u64)> {
-        if slot.is_loose() {
-            let loose = self.open_loose(&self.id(slot)?)?;
-            return Ok((loose.kind, loose.size));
-        }
+        let slot = match slot.is_loose() {
+            true => match self.loose_or_packed(slot)? {
+                LooseOrPacked::Loose(loose) => return Ok((loose.kind, loose.size)),
+                LooseOrPacked::Packed(slot) => slot,
+            },
+            false => slot,
+        };
         let units = self.units();
         let placed = unit_of(&units, slot);
         let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
@@ -289,6 +303,21 @@ impl Objects {
 
     pub(crate) fn open_loose(&self, id: &ObjectId) -> Result<Loose> {
         Loose::find(&self.view.stores, id)?.ok_or(Error::Missing { id: *id, kind: None })
+    }
+
+    /// A loose object, or where it was packed since it was met: maintenance of any kind may
+    /// run beside this view.
+    pub(crate) fn loose_or_packed(&self, slot: Slot) -> Result<LooseOrPacked> {
+        let id = self.id(slot)?;
+        if let Some(loose) = Loose::find(&self.view.stores, &id)? {
+            return Ok(LooseOrPacked::Loose(loose));
+        }
+        let mut packed = find_packed(&self.units(), &id)?;
+        if packed.is_none() {
+            self.list_again()?;
+            packed = find_packed(&self.units(), &id)?;
+        }
+        packed.map(LooseOrPacked::Packed).ok_or(Error::Missing { id, kind: None })
     }
 
     /// An object, whole; `None` when the repository does not have it.
@@ -316,9 +345,13 @@ impl Objects {
 
     /// Reads an object with a reader of the caller's, which keeps its bases apart.
     pub(crate) fn read_slot(&self, slot: Slot, reader: &mut Reader) -> Result<Cached> {
-        if slot.is_loose() {
-            return self.open_loose(&self.id(slot)?)?.content(reader.object_bytes_max());
-        }
+        let slot = match slot.is_loose() {
+            true => match self.loose_or_packed(slot)? {
+                LooseOrPacked::Loose(loose) => return loose.content(reader.object_bytes_max()),
+                LooseOrPacked::Packed(slot) => slot,
+            },
+            false => slot,
+        };
         let units = self.units();
         let placed = unit_of(&units, slot);
         let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;

@@ -13,6 +13,14 @@ use crate::error::{Error, Result};
 /// Bytes read at once to see an entry's header in a store that has no map.
 const HEADER_READ_BYTES: u64 = 64;
 
+/// The mapped files beside a pack: open with it, so that it can be read on when all of them
+/// are removed.
+#[derive(Default)]
+struct Beside {
+    idx: Option<Bytes>,
+    rev: Option<Bytes>,
+}
+
 pub(crate) struct PackHandle {
     /// The pack's name without its ending: `pack/pack-<checksum>`.
     pub stem: String,
@@ -23,6 +31,7 @@ pub(crate) struct PackHandle {
     pub hash: HashKind,
     store: Arc<dyn BlobStore>,
     map: Option<Bytes>,
+    beside: Beside,
     index: OnceLock<Index>,
     order: OnceLock<PackOrder>,
 }
@@ -44,7 +53,15 @@ impl PackHandle {
                 source: pack::Error::Corrupt { what: "too short for a pack" },
             });
         }
+        let beside = match &map {
+            Some(_) => Beside {
+                idx: store.map(&format!("{stem}.idx"))?,
+                rev: store.map(&format!("{stem}.rev"))?,
+            },
+            None => Beside::default(),
+        };
         Ok(PackHandle {
+            beside,
             stem: stem.to_owned(),
             serial,
             size,
@@ -92,7 +109,10 @@ impl PackHandle {
             return Ok(index);
         }
         let name = format!("{}.idx", self.stem);
-        let bytes = read_whole(&*self.store, &name)?;
+        let bytes = match &self.beside.idx {
+            Some(idx) => idx.clone(),
+            None => read_whole(&*self.store, &name)?,
+        };
         let index = Index::open(bytes, self.hash).map_err(Error::format(name))?;
         Ok(self.index.get_or_init(|| index))
     }
@@ -104,9 +124,14 @@ impl PackHandle {
         }
         let index = self.index()?;
         let name = format!("{}.rev", self.stem);
-        let rev = match self.store.stat(&name)? {
-            Some(_) => Some(read_whole(&*self.store, &name)?),
-            None => None,
+        let rev = match (&self.beside.rev, &self.map) {
+            (Some(rev), _) => Some(rev.clone()),
+            // It was not there when the pack was opened.
+            (None, Some(_)) => None,
+            (None, None) => match self.store.stat(&name)? {
+                Some(_) => Some(read_whole(&*self.store, &name)?),
+                None => None,
+            },
         };
         let order = PackOrder::of(index, rev).map_err(Error::format(name))?;
         Ok(self.order.get_or_init(|| order))

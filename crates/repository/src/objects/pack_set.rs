@@ -24,8 +24,9 @@ pub(crate) struct PackSet {
     next_serial: AtomicU32,
 }
 
-/// A file as it was when it was opened: store number, name, size, time.
-type Key = (usize, String, u64, SystemTime);
+/// A file as it was when it was opened: store number, name, size, time, and for a pack whether
+/// it had a bitmap.
+type Key = (usize, String, u64, SystemTime, bool);
 
 const MIDX: &str = "pack/multi-pack-index";
 
@@ -69,7 +70,7 @@ impl PackSet {
         let mut units = Vec::with_capacity(packs.len());
         let mut covered = std::collections::BTreeSet::new();
         if let Some(file) = files.iter().find(|file| file.name == MIDX) {
-            let key = (number, file.name.clone(), file.size, file.modified);
+            let key = (number, file.name.clone(), file.size, file.modified, false);
             match self.reuse(&key, || self.open_multi(store, &packs)) {
                 Ok(unit) => {
                     covered.extend(unit.packs().iter().map(|pack| pack.stem.clone()));
@@ -83,7 +84,8 @@ impl PackSet {
             if covered.contains(stem) {
                 continue;
             }
-            let key = (number, file.name.clone(), file.size, file.modified);
+            let bitmap = has(&format!("{stem}.bitmap"));
+            let key = (number, file.name.clone(), file.size, file.modified, bitmap);
             match self.reuse(&key, || self.open_single(store, file)) {
                 Ok(unit) => units.push((key, unit)),
                 Err(Error::Storage(storage::Error::NotFound { .. })) => {} // removed since it was listed

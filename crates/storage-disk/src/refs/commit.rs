@@ -120,7 +120,7 @@ impl LockedEdit<'_> {
     }
 }
 
-impl ShallowUpdate<'_> {
+impl ShallowUpdate {
     fn publish(&mut self, changed: &mut Directories) -> Result<()> {
         let done = match self.has_content {
             true => self.lock.replace_target(),

@@ -3,6 +3,7 @@
 
 mod capture;
 mod commit;
+mod kept;
 mod loose;
 mod packed_cache;
 mod packed_update;
@@ -10,13 +11,14 @@ mod prepare;
 mod reflog;
 mod shallow;
 mod snapshot;
+mod tidy;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use gitconfig::Config;
 use object::HashKind;
-use storage::{CommitError, Error, Prepared, RefSnapshot, RefStore, RefTransaction, Result};
+use storage::{CommitError, Error, Peel, Prepared, RefSnapshot, RefStore, RefTransaction, Result};
 
 use crate::disk::Disk;
 use crate::worktree::RefDirs;
@@ -125,5 +127,9 @@ impl RefStore for FilesRefs {
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {
         prepare::prepare(&self.inner, tx)
+    }
+
+    fn tidy(&self, peel: &mut Peel<'_>) -> Result<usize> {
+        tidy::tidy(&self.inner, peel)
     }
 }

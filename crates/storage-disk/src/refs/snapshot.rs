@@ -13,7 +13,7 @@ use storage::{Error, Peeled, PeeledView, Ref, RefSnapshot, RefView, Result, Targ
 
 use super::capture::{LooseRefs, LooseView};
 use super::loose::{self, Loose};
-use super::{Inner, shallow};
+use super::{Inner, kept, shallow};
 use crate::packed_refs::{PackedRecord, PackedRefs, PackedValue};
 use crate::worktree::RefDirs;
 
@@ -72,6 +72,14 @@ impl RefSnapshot for FilesSnapshot {
 
     fn shallow(&self) -> Result<Vec<ObjectId>> {
         shallow::read(&self.inner.dirs.common_dir, self.inner.hash)
+    }
+
+    fn scan_kept(&self, visit: &mut dyn FnMut(ObjectId)) -> Result<()> {
+        kept::scan(&self.inner.dirs, self.inner.hash, visit)
+    }
+
+    fn keeps_unseen(&self) -> Result<bool> {
+        kept::has_index(&self.inner.dirs)
     }
 }
 

@@ -50,6 +50,13 @@ pub struct Packed {
     pub bytes: u64,
 }
 
+impl Packed {
+    /// What its files are called, without ending: `pack/pack-…`.
+    pub fn stem(&self) -> String {
+        format!("pack/pack-{}", self.name)
+    }
+}
+
 /// Writes the selected objects of a view into one pack of the stage; `None` when none are
 /// selected.
 ///

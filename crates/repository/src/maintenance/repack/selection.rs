@@ -51,7 +51,7 @@ impl Selection {
         self.marks.count()
     }
 
-    pub(super) fn marks(&self) -> &Marks {
+    pub(in crate::maintenance) fn marks(&self) -> &Marks {
         &self.marks
     }
 }
