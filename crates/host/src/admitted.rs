@@ -1,6 +1,7 @@
 //! A request that was let in: the one thing that reaches a repository.
 
 use std::io::{BufRead, Write};
+use std::sync::Arc;
 
 use bstr::BString;
 use repository::Repository;
@@ -12,6 +13,7 @@ use wire::{Protocol, Service, Sink};
 use crate::dumb;
 use crate::dumb_file::DumbFile;
 use crate::settings::Settings;
+use crate::upkeep::Keeper;
 use crate::{Place, Refusal, Request, Task};
 
 /// Proof that a request may run. Only [`crate::Host::admit`] makes one.
@@ -21,6 +23,7 @@ pub struct Admitted {
     request: Request,
     settings: Settings,
     _place: Place,
+    keeper: Arc<Keeper>,
 }
 
 impl Admitted {
@@ -30,8 +33,9 @@ impl Admitted {
         request: Request,
         settings: Settings,
         place: Place,
+        keeper: Arc<Keeper>,
     ) -> Self {
-        Admitted { repository, name, request, settings, _place: place }
+        Admitted { repository, name, request, settings, _place: place, keeper }
     }
 
     /// The request that was let in.
@@ -53,6 +57,11 @@ impl Admitted {
             Service::UploadPack => self.upload_pack(exchange, protocol, input, output),
             Service::ReceivePack => self.receive_pack(exchange, protocol, input, output),
         };
+        if let (Ok(outcome), Some(local)) = (&result, self.repository.local())
+            && !outcome.updated.is_empty()
+        {
+            self.keeper.note(&local.git_dir);
+        }
         match &result {
             Ok(outcome) => tracing::debug!(
                 repository = self.name,

@@ -106,6 +106,11 @@ impl Catalogue {
         }
     }
 
+    /// Whether one repository is served, and not a folder of them.
+    pub fn is_one_repository(&self) -> bool {
+        matches!(self.served, Served::One { .. })
+    }
+
     /// The repositories served now, sorted by name, at most `most` of them, and whether there
     /// are more.
     pub fn list(&self, most: usize) -> (Vec<Listed>, bool) {
@@ -191,7 +196,7 @@ impl Catalogue {
     }
 
     /// The repository in `git_dir`, kept open while its configuration stays the same.
-    fn opened(&self, git_dir: &Path) -> Result<Repository, storage::Error> {
+    pub(crate) fn opened(&self, git_dir: &Path) -> Result<Repository, storage::Error> {
         let config = config_state(git_dir);
         {
             let mut open = self.lock();

@@ -15,6 +15,7 @@ mod refusal;
 mod request;
 mod search;
 mod settings;
+mod upkeep;
 
 pub use admitted::Admitted;
 pub use catalogue::Catalogue;
@@ -28,23 +29,33 @@ pub use serve::receive::Outcome;
 pub use serve::{Error as ServeError, Exchange, ServerInfo};
 pub use settings::{PushAccess, Settings, Variable};
 pub use storage_disk::{OwnerContext, expand_user};
+pub use upkeep::{UpkeepRequest, UpkeepSettings};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalogue::Found;
+use upkeep::Keeper;
 
 /// A server's repositories and rules. Shared by all front-ends of a process.
 pub struct Host {
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     settings: Settings,
     running: Arc<AtomicUsize>,
+    keeper: Arc<Keeper>,
 }
 
 impl Host {
     /// A host over a catalogue of repositories.
     pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
-        Host { catalogue, settings, running: Arc::default() }
+        let keeper = Arc::new(Keeper::new(settings.upkeep.clone()));
+        Host { catalogue: Arc::new(catalogue), settings, running: Arc::default(), keeper }
+    }
+
+    /// From now on, repositories are maintained some time after a push, if the settings say so;
+    /// until the host is dropped.
+    pub fn start_upkeep(&self) {
+        self.keeper.start(self.catalogue.clone(), self.running.clone());
     }
 
     /// The repositories served.
@@ -87,7 +98,8 @@ impl Host {
         };
         let Found { repository, exported_name } = found;
         request.check_allowed_by(repository.config())?;
-        Ok(Admitted::new(repository, exported_name, request, self.settings.clone(), place))
+        let keeper = self.keeper.clone();
+        Ok(Admitted::new(repository, exported_name, request, self.settings.clone(), place, keeper))
     }
 
     fn may_create(&self, request: &Request) -> bool {
@@ -117,6 +129,12 @@ impl Host {
             true => Ok(place),
             false => Err(Refusal::Busy { requests_max: self.settings.requests_max }),
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.keeper.stop();
     }
 }
 

@@ -9,7 +9,7 @@ use serve::ServerInfo;
 use serve::hooks::HookEnvironment;
 use wire::Limits;
 
-use crate::{Caller, Refusal};
+use crate::{Caller, Refusal, UpkeepSettings};
 
 /// Who may push, until accounts exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Settings {
     pub create_branch: String,
     /// Requests that run at the same time.
     pub requests_max: usize,
+    /// How repositories are maintained behind the traffic.
+    pub upkeep: UpkeepSettings,
     /// What one request may hold.
     pub limits: Limits,
     /// Settings of the engine.
@@ -83,6 +85,7 @@ impl Default for Settings {
             create_hash: HashKind::Sha1,
             create_branch: "main".into(),
             requests_max: 256,
+            upkeep: UpkeepSettings::default(),
             limits: Limits::default(),
             engine: repository::Settings::default(),
             server: ServerInfo {

@@ -24,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve a folder of repositories, or one repository, over HTTP.
     Serve(ServeOptions),
+    /// Keep repositories in the state in which serving them costs least.
+    Maintain(MaintainOptions),
     /// Answer one fetch on standard input and output, like git-upload-pack.
     #[command(name = "upload-pack")]
     UploadPack(UploadPackOptions),
@@ -64,6 +66,39 @@ pub struct ServeOptions {
     /// Read options from a TOML file; those of the command line win.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+}
+
+/// Options of `packhorse maintain`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A running server does this by itself some time after a push. `git gc` and \
+                        this command keep out of each other's way."
+)]
+pub struct MaintainOptions {
+    /// Repositories, bare or not; with --all folders of repositories.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
+    pub directories: Vec<PathBuf>,
+    /// Maintain every repository in the folders, however deep.
+    #[arg(long)]
+    pub all: bool,
+    /// Pack everything that is reachable into one pack, due or not.
+    #[arg(long)]
+    pub full: bool,
+    /// Look for deltas anew instead of keeping those there are; implies --full.
+    #[arg(long)]
+    pub fresh_deltas: bool,
+    /// Do only what cannot wait, as a server does.
+    #[arg(long)]
+    pub auto: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Threads that look for deltas [default: pack.threads, or one per processor].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Options of `packhorse upload-pack`, which are git's.

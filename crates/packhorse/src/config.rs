@@ -1,6 +1,7 @@
 //! The server's configuration file: TOML, every key optional, unknown keys refused.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,6 +27,23 @@ pub struct FileConfig {
     /// Bounds of requests.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// Maintenance behind the traffic.
+    #[serde(default)]
+    pub maintenance: MaintenanceConfig,
+}
+
+/// The `[maintenance]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceConfig {
+    /// Maintain repositories after pushes.
+    pub enabled: Option<bool>,
+    /// How long a repository is left alone after a push, milliseconds.
+    pub rest_ms: Option<u64>,
+    /// The part of the time maintenance may work while requests are answered, percent.
+    pub share_under_load_percent: Option<u32>,
+    /// Threads of one round.
+    pub threads: Option<NonZeroUsize>,
 }
 
 /// The `[limits]` table.

@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod dev;
 mod listen;
+mod maintain;
 mod serve;
 mod stdio;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options),
         Command::UploadPack(options) => stdio::upload_pack(options),
         Command::ReceivePack(options) => stdio::receive_pack(options),
+        Command::Maintain(options) => maintain::run(&options),
         Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -2,17 +2,18 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::{HttpSettings, Server};
-use host::{Catalogue, Host, PushAccess, Settings};
+use host::{Catalogue, Host, PushAccess, Settings, UpkeepSettings};
 use tokio::net::TcpListener;
 
 use crate::cli::ServeOptions;
-use crate::config::{self, FileConfig, LimitsConfig};
+use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig};
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
@@ -74,6 +75,7 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
     let mut settings = Settings {
         push_access,
         create_on_push: options.create_on_push || file.create_on_push,
+        upkeep: upkeep_settings(&file.maintenance),
         ..Settings::default()
     };
     let mut http = HttpSettings::default();
@@ -102,6 +104,18 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     set(limits.object_bytes_max, &mut settings.engine.object_bytes_max);
 }
 
+fn upkeep_settings(config: &MaintenanceConfig) -> UpkeepSettings {
+    let default = UpkeepSettings::default();
+    UpkeepSettings {
+        enabled: config.enabled.unwrap_or(default.enabled),
+        rest: config.rest_ms.map_or(default.rest, Duration::from_millis),
+        share_under_load_percent: config
+            .share_under_load_percent
+            .unwrap_or(default.share_under_load_percent),
+        threads: config.threads.map_or(default.threads, NonZeroUsize::get),
+    }
+}
+
 fn serve(plan: Plan) -> Result<bool, String> {
     let catalogue = Catalogue::of_folder(&plan.directory, &plan.settings)
         .map_err(|error| format!("cannot serve '{}': {error}", plan.directory.display()))?;
@@ -119,6 +133,7 @@ fn serve(plan: Plan) -> Result<bool, String> {
         let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
         welcome(&plan, &catalogue, address);
         let host = Arc::new(Host::new(catalogue, plan.settings.clone()));
+        host.start_upkeep();
         Ok::<_, String>(Server::new(host, plan.http.clone()).run(listener, stop).await)
     });
     // Threads that still answer somebody are not waited for twice.

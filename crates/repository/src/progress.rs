@@ -38,6 +38,18 @@ impl Stage {
             Stage::ChangedPaths => "Computing commit changed paths Bloom filters",
         }
     }
+
+    /// The line git shows for `done` of `total` objects, and what ends it.
+    pub fn line(self, done: u64, total: Option<u64>, end: &str) -> String {
+        let title = self.title();
+        match total {
+            Some(total) => {
+                let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
+                format!("{title}: {percent:3}% ({done}/{total}){end}")
+            }
+            None => format!("{title}: {done}{end}"),
+        }
+    }
 }
 
 /// Hears how far the work has come. Called often: it decides itself what to show when.
@@ -63,5 +75,21 @@ pub struct Silent;
 impl Progress for Silent {
     fn update(&mut self, _: Stage, _: u64, _: Option<u64>) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_look_like_gits() {
+        assert_eq!(Stage::Enumerating.line(12, None, ""), "Enumerating objects: 12");
+        assert_eq!(Stage::Counting.line(0, Some(0), ""), "Counting objects: 100% (0/0)");
+        assert_eq!(Stage::Resolving.line(3, Some(4), "\r"), "Resolving deltas:  75% (3/4)\r");
+        assert_eq!(
+            Stage::Connectivity.line(7, None, ", done.\n"),
+            "Checking connectivity: 7, done.\n"
+        );
     }
 }

@@ -10,3 +10,4 @@ mod incoming_refused;
 mod pack_builder;
 mod plan;
 mod repack;
+mod upkeep;

@@ -67,7 +67,7 @@ impl Progress for PushProgress<'_, '_> {
         };
         if shows && due && total != Some(0) {
             shown.visible = true;
-            self.say(&line(stage, done, total, "\r"), now);
+            self.say(&stage.line(done, total, "\r"), now);
         } else {
             self.bridge_silence(now);
         }
@@ -77,33 +77,9 @@ impl Progress for PushProgress<'_, '_> {
     fn finish(&mut self, stage: Stage, done: u64) -> io::Result<()> {
         let Some(shown) = self.stage.take_if(|shown| shown.stage == stage) else { return Ok(()) };
         if shown.visible {
-            self.say(&line(stage, done, shown.total.map(|_| done), ", done.\n"), Instant::now());
+            let line = stage.line(done, shown.total.map(|_| done), ", done.\n");
+            self.say(&line, Instant::now());
         }
         Ok(())
-    }
-}
-
-fn line(stage: Stage, done: u64, total: Option<u64>, end: &str) -> String {
-    let title = stage.title();
-    match total {
-        Some(total) => {
-            let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-            format!("{title}: {percent:3}% ({done}/{total}){end}")
-        }
-        None => format!("{title}: {done}{end}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_look_like_gits() {
-        assert_eq!(line(Stage::Resolving, 3, Some(4), "\r"), "Resolving deltas:  75% (3/4)\r");
-        assert_eq!(
-            line(Stage::Connectivity, 7, None, ", done.\n"),
-            "Checking connectivity: 7, done.\n"
-        );
     }
 }

@@ -50,7 +50,7 @@ impl Progress for ClientProgress<'_, '_> {
             return Ok(());
         }
         self.stage = Some(stage);
-        self.say(&format!("{}\r", words(stage, done, total)))
+        self.say(&stage.line(done, total, "\r"))
     }
 
     fn finish(&mut self, stage: Stage, done: u64) -> io::Result<()> {
@@ -59,7 +59,7 @@ impl Progress for ClientProgress<'_, '_> {
             return Ok(());
         }
         let total = (stage != Stage::Enumerating).then_some(done);
-        self.say(&format!("{}, done.\n", words(stage, done, total)))
+        self.say(&stage.line(done, total, ", done.\n"))
     }
 }
 
@@ -73,26 +73,12 @@ pub(super) fn total(objects: u32, reuse: Reuse) -> String {
     )
 }
 
-fn words(stage: Stage, done: u64, total: Option<u64>) -> String {
-    let title = stage.title();
-    match total {
-        None => format!("{title}: {done}"),
-        Some(total) => {
-            let percent = (done * 100).checked_div(total).unwrap_or(100);
-            format!("{title}: {percent:>3}% ({done}/{total})")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lines_look_like_gits() {
-        assert_eq!(words(Stage::Enumerating, 12, None), "Enumerating objects: 12");
-        assert_eq!(words(Stage::Counting, 3, Some(12)), "Counting objects:  25% (3/12)");
-        assert_eq!(words(Stage::Counting, 0, Some(0)), "Counting objects: 100% (0/0)");
+    fn the_last_line_looks_like_gits() {
         let reuse = Reuse { objects: 8, deltas: 2, in_whole_packs: 5, whole_packs: 1 };
         assert_eq!(
             total(9, reuse),

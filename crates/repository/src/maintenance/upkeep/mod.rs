@@ -17,6 +17,7 @@ mod plan;
 mod survey;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use object::Kind;
 
@@ -58,6 +59,30 @@ pub struct UpkeepReport {
     pub graph_commits: u32,
     /// Refs packed.
     pub refs_packed: usize,
+}
+
+impl fmt::Display for UpkeepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} objects packed ({} deltas kept), {} packs and {} loose objects removed, ",
+            self.packed_objects, self.reused_deltas, self.packs_removed, self.loose_removed
+        )?;
+        if self.cruft_objects + self.expired_objects > 0 {
+            let (cruft, expired) = (self.cruft_objects, self.expired_objects);
+            write!(f, "{cruft} unreachable objects kept and {expired} expired, ")?;
+        }
+        if let Some(commits) = self.bitmap_commits {
+            write!(f, "bitmaps of {commits} commits, ")?;
+        }
+        if self.graph_commits > 0 {
+            write!(f, "{} commits in a new commit-graph layer, ", self.graph_commits)?;
+        }
+        if self.refs_packed > 0 {
+            write!(f, "{} refs packed, ", self.refs_packed)?;
+        }
+        write!(f, "{} bytes of packs, before {}", self.bytes_after, self.bytes_before)
+    }
 }
 
 /// What is due now.

@@ -81,10 +81,10 @@ impl UpkeepPlan {
             lines.push("write the index over all packs and its bitmap".into());
         }
         if self.graph {
-            lines.push("add new commits to the commit-graph".into());
+            lines.push("add commits that are new to the commit-graph".into());
         }
         if self.refs {
-            lines.push("pack the refs".into());
+            lines.push("pack loose refs".into());
         }
         match self.hindrance {
             Some(Hindrance::Precious) => {

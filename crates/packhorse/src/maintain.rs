@@ -1,0 +1,128 @@
+//! `packhorse maintain`: one round of maintenance, here and now.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use host::{Catalogue, Listed, Settings, UpkeepRequest};
+use repository::{Progress, Silent, Stage};
+
+use crate::cli::MaintainOptions;
+
+/// Repositories under one folder.
+const LISTED_MAX: usize = 10_000_000;
+/// How often a line on the terminal changes.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// Maintains what was asked for; a failure is that of any one of them.
+#[allow(clippy::print_stderr)] // Where a command line program says what went wrong.
+pub fn run(options: &MaintainOptions) -> ExitCode {
+    let settings = Settings {
+        variable: std::sync::Arc::new(|name| std::env::var_os(name)),
+        ..Settings::default()
+    };
+    let mut failed = false;
+    for directory in &options.directories {
+        let catalogue = match Catalogue::of_folder(directory, &settings) {
+            Ok(catalogue) => catalogue,
+            Err(error) => {
+                eprintln!("packhorse: cannot maintain '{}': {error}", directory.display());
+                failed = true;
+                continue;
+            }
+        };
+        if !options.all && !catalogue.is_one_repository() {
+            eprintln!(
+                "packhorse: '{}' is no repository; --all maintains every repository in it",
+                directory.display()
+            );
+            failed = true;
+            continue;
+        }
+        let (listed, _) = catalogue.list(LISTED_MAX);
+        for repository in &listed {
+            if let Err(error) = maintain(&catalogue, repository, options) {
+                eprintln!("packhorse: {}: {error}", repository.git_dir.display());
+                failed = true;
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[allow(clippy::print_stdout)] // What was done is this command's answer.
+fn maintain(
+    catalogue: &Catalogue,
+    listed: &Listed,
+    options: &MaintainOptions,
+) -> Result<(), repository::Error> {
+    let request = UpkeepRequest {
+        full: options.full || options.fresh_deltas,
+        fresh_deltas: options.fresh_deltas,
+        eager: !options.auto,
+        threads: options.threads.map(NonZeroUsize::get),
+    };
+    let name = shown(&listed.git_dir);
+    if options.dry_run {
+        let plan = catalogue.plan_upkeep(&listed.git_dir, request)?;
+        let lines = plan.lines();
+        for line in &lines {
+            println!("{name}: {line}");
+        }
+        if lines.is_empty() {
+            println!("{name}: nothing to do");
+        }
+        return Ok(());
+    }
+    let report = match !options.quiet && io::stderr().is_terminal() {
+        true => catalogue.upkeep(&listed.git_dir, request, &mut Terminal::default())?,
+        false => catalogue.upkeep(&listed.git_dir, request, &mut Silent)?,
+    };
+    if !options.quiet {
+        match report {
+            Some(report) => println!("{name}: {report}"),
+            None => println!("{name}: nothing to do"),
+        }
+    }
+    Ok(())
+}
+
+fn shown(git_dir: &Path) -> String {
+    git_dir.display().to_string()
+}
+
+/// Progress on a terminal, in git's lines.
+#[derive(Default)]
+struct Terminal {
+    stage: Option<Stage>,
+    total: Option<u64>,
+    said: Option<Instant>,
+}
+
+impl Progress for Terminal {
+    fn update(&mut self, stage: Stage, done: u64, total: Option<u64>) -> io::Result<()> {
+        if self.stage != Some(stage) {
+            (self.stage, self.total, self.said) = (Some(stage), None, None);
+        }
+        self.total = total.or(self.total);
+        if self.said.is_none_or(|said| said.elapsed() >= REFRESH) {
+            self.said = Some(Instant::now());
+            say(&stage.line(done, total, "\r"))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, stage: Stage, done: u64) -> io::Result<()> {
+        let total = self.total.filter(|_| self.stage == Some(stage)).map(|_| done);
+        self.stage = None;
+        say(&stage.line(done, total, ", done.\n"))
+    }
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()
+}
