@@ -81,7 +81,6 @@ fn the_first_round_packs_everything_into_one_pack() {
     for hash in [HashKind::Sha1, HashKind::Sha256] {
         let git = RealGit::new();
         let dir = Scenario::realistic(500, 31).hash(hash).build(&git, "repository");
-        git.ok(&dir, &["unpack-objects", "-q"]);
         grow(&git, &dir, "more", 3);
         let (before, refs) = (listing(&git, &dir), git.refs(&dir));
         let report = maintained(&dir, |options| options.full = FullRepack::Always);
