@@ -200,6 +200,10 @@ fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> Stri
             false => "pushing to a new name is refused (--create-on-push makes a repository)\n",
         });
     }
+    text.push_str(match plan.settings.upkeep.enabled {
+        true => "maintenance: some time after a push (maintenance.enabled = false turns it off)\n",
+        false => "maintenance: off (maintenance.enabled = true turns it on)\n",
+    });
     text.truncate(text.trim_end().len());
     text
 }

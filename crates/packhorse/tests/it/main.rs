@@ -10,6 +10,7 @@ mod damage;
 mod dumb;
 mod fetch;
 mod http;
+mod maintain;
 mod memory;
 mod names;
 mod no_room;
