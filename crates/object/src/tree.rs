@@ -3,6 +3,8 @@
 //! A full clone passes every entry of every tree through [`TreeIter`], so nothing here
 //! allocates or copies; an id stays a slice until somebody asks for it.
 
+use std::cmp::Ordering;
+
 use bstr::{BStr, ByteSlice as _};
 
 use crate::{HashKind, ObjectId, ParseError};
@@ -73,6 +75,22 @@ impl TreeEntry<'_> {
     #[inline]
     pub fn oid(&self, hash: HashKind) -> ObjectId {
         ObjectId::from_prefix(self.id, hash)
+    }
+
+    /// The order of a tree's entries: by name, with a `/` behind the names of trees. Entries of
+    /// one name that are tree and file are different.
+    pub fn order(&self, other: &TreeEntry<'_>) -> Ordering {
+        let common = self.name.len().min(other.name.len());
+        let behind = |entry: &TreeEntry<'_>| match entry.name.get(common) {
+            None if entry.mode.is_tree() => b'/',
+            None => 0,
+            Some(byte) => *byte,
+        };
+        self.name[..common]
+            .cmp(&other.name[..common])
+            .then_with(|| behind(self).cmp(&behind(other)))
+            // One name goes on with what the other, a tree's, ends in.
+            .then_with(|| self.name.len().cmp(&other.name.len()))
     }
 }
 
@@ -148,6 +166,24 @@ fn parse_mode(bytes: &[u8]) -> Result<(EntryMode, usize), ParseError> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn entries_are_ordered_as_in_trees() {
+        let entry = |mode, name: &'static str| TreeEntry { mode, name: name.into(), id: &[] };
+        let ordered = [
+            entry(EntryMode::FILE, "a"),
+            entry(EntryMode::FILE, "a-b"),
+            entry(EntryMode::TREE, "a"),
+            entry(EntryMode::FILE, "a0"),
+            entry(EntryMode::TREE, "a0"),
+            entry(EntryMode::FILE, "b"),
+        ];
+        for (at, one) in ordered.iter().enumerate() {
+            for (other_at, other) in ordered.iter().enumerate() {
+                assert_eq!(one.order(other), at.cmp(&other_at), "{one:?} {other:?}");
+            }
+        }
+    }
+
     use super::*;
 
     fn entry(mode: &str, name: &str, id: u8) -> Vec<u8> {

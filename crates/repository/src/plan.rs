@@ -11,10 +11,10 @@ use pack::entry::{EntryHeader, EntryKind};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::objects::{Objects, PackHandle, Placed, Slot};
+use crate::objects::{Objects, PackHandle, Placed, Slot, delta_result_size};
 use crate::progress::{Progress, Stage};
 use crate::stream::PackStream;
-use crate::walk::{self, Reached};
+use crate::walk::{self, Reached, Versions};
 
 /// What a client asks for, and what it has.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +48,8 @@ pub struct PackPlan {
     pub(crate) objects: Objects,
     pub(crate) packs: Vec<Arc<PackHandle>>,
     pub(crate) pieces: Vec<Piece>,
+    /// For objects to send: a version of them the client has.
+    pub(crate) versions: Versions,
     count: u32,
     reuse: Reuse,
 }
@@ -76,6 +78,8 @@ pub(crate) enum Piece {
     Named { pack: u32, start: u64, end: u64 },
     /// A packed object whose delta's base is not at hand: rebuilt and sent whole.
     Whole { pack: u32, start: u64 },
+    /// An object of which the client has another version: a delta on that, if it is small.
+    Fresh { pack: u32, start: u64, end: u64, slot: Slot },
     /// A loose object.
     Loose(Slot),
 }
@@ -86,7 +90,8 @@ impl Piece {
         match *self {
             Piece::Range { pack, start, end }
             | Piece::Moved { pack, start, end }
-            | Piece::Named { pack, start, end } => Some((pack, start, end)),
+            | Piece::Named { pack, start, end }
+            | Piece::Fresh { pack, start, end, .. } => Some((pack, start, end)),
             Piece::Whole { pack, start } => Some((pack, start, start + 1)),
             Piece::Loose(_) => None,
         }
@@ -117,13 +122,14 @@ pub fn plan(
         pack_pieces_from: 0,
         objects: objects.clone(),
         ofs_delta: request.ofs_delta,
+        fresh_bytes_left: objects.settings().fresh_delta_bytes_max,
         reuse: Reuse::default(),
     };
     planner.packed()?;
-    planner.pieces.extend(planner.reached.send.iter_loose().map(Piece::Loose));
+    planner.loose()?;
     progress.finish(Stage::Counting, u64::from(count))?;
-    let Planner { packs, pieces, reuse, .. } = planner;
-    Ok(PackPlan { objects: objects.clone(), packs, pieces, count, reuse })
+    let Planner { packs, pieces, reuse, reached: Reached { versions, .. }, .. } = planner;
+    Ok(PackPlan { objects: objects.clone(), packs, pieces, versions, count, reuse })
 }
 
 impl PackPlan {
@@ -143,6 +149,9 @@ impl PackPlan {
     }
 }
 
+/// A delta would save little of smaller objects.
+const FRESH_BYTES_MIN: u64 = 128;
+
 /// Fewer than one object in so many: they are looked up one by one.
 const FEW: u64 = 16;
 
@@ -155,10 +164,36 @@ struct Planner {
     pieces: Vec<Piece>,
     /// Where the present pack's pieces begin.
     pack_pieces_from: usize,
+    /// Bytes of objects deltas may still be made for.
+    fresh_bytes_left: u64,
     reuse: Reuse,
 }
 
 impl Planner {
+    /// Loose objects; versions are kept for those a delta is to be made for.
+    fn loose(&mut self) -> Result<()> {
+        let loose: Vec<Slot> = self.reached.send.iter_loose().collect();
+        for slot in loose {
+            if self.thin && self.reached.versions.contains_key(&slot) {
+                let size = self.objects.header_of(slot)?.1;
+                if !self.may_make_delta(size) {
+                    self.reached.versions.remove(&slot);
+                }
+            }
+            self.pieces.push(Piece::Loose(slot));
+        }
+        Ok(())
+    }
+
+    /// Whether a delta is made for an object of this size that the repository stores whole.
+    fn may_make_delta(&mut self, size: u64) -> bool {
+        let may = size >= FRESH_BYTES_MIN && size <= self.fresh_bytes_left;
+        if may {
+            self.fresh_bytes_left -= size;
+        }
+        may
+    }
+
     fn packed(&mut self) -> Result<()> {
         for placed in self.objects.units().iter() {
             let last = placed.first_slot + placed.count;
@@ -204,7 +239,7 @@ impl Planner {
             let Some(position) = placed.unit.position_of_own(pack, own, start)? else { continue };
             if self.reached.send.contains(Slot(placed.first_slot + position)) {
                 let end = pack.offset_in_order(at + 1)?;
-                self.entry(pack, number, start, end)?;
+                self.entry((pack, number), (start, end), Slot(placed.first_slot + position))?;
             }
         }
         Ok(())
@@ -218,11 +253,11 @@ impl Planner {
             let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
             let packs = placed.unit.packs();
             let number = packs.iter().position(|other| other.serial == pack.serial);
-            places.push((number.expect("a unit reads from its own packs"), offset));
+            places.push((number.expect("a unit reads from its own packs"), offset, slot));
         }
         places.sort_unstable();
         let mut present = None;
-        for (number, start) in places {
+        for (number, start, slot) in places {
             let pack = placed.unit.packs()[number].clone();
             if present != Some(number) {
                 present = Some(number);
@@ -230,12 +265,17 @@ impl Planner {
                 self.pack_pieces_from = self.pieces.len();
             }
             let end = pack.entry_end(start)?;
-            self.entry(&pack, self.packs.len() as u32 - 1, start, end)?;
+            self.entry((&pack, self.packs.len() as u32 - 1), (start, end), slot)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, pack: &Arc<PackHandle>, number: u32, start: u64, end: u64) -> Result<()> {
+    fn entry(
+        &mut self,
+        (pack, number): (&Arc<PackHandle>, u32),
+        (start, end): (u64, u64),
+        slot: Slot,
+    ) -> Result<()> {
         let header = parse_header(pack, start)?;
         let piece = match header.kind {
             EntryKind::Base(_) => Piece::Range { pack: number, start, end },
@@ -245,6 +285,18 @@ impl Planner {
             EntryKind::RefDelta { .. } => Piece::Whole { pack: number, start },
             EntryKind::OfsDelta { .. } => self.distance_delta(pack, number, start, end, &header)?,
         };
+        let sent_whole =
+            matches!(header.kind, EntryKind::Base(_)) || matches!(piece, Piece::Whole { .. });
+        if sent_whole && self.thin && self.reached.versions.contains_key(&slot) {
+            let size = match header.kind {
+                EntryKind::Base(_) => header.size,
+                _ => delta_result_size(pack, start, &header)?,
+            };
+            if self.may_make_delta(size) {
+                self.pieces.push(Piece::Fresh { pack: number, start, end, slot });
+                return Ok(());
+            }
+        }
         if !matches!(piece, Piece::Whole { .. }) {
             self.reuse.objects += 1;
             self.reuse.deltas += u32::from(!matches!(header.kind, EntryKind::Base(_)));

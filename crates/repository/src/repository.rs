@@ -16,11 +16,17 @@ pub struct Settings {
     pub delta_cache_bytes: usize,
     /// Bytes the largest single object may have in memory.
     pub object_bytes_max: u64,
+    /// Bytes of objects for which one fetch may make deltas that the repository does not have.
+    pub fresh_delta_bytes_max: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { delta_cache_bytes: 16 << 20, object_bytes_max: 2 << 30 }
+        Settings {
+            delta_cache_bytes: 16 << 20,
+            object_bytes_max: 2 << 30,
+            fresh_delta_bytes_max: 32 << 20,
+        }
     }
 }
 

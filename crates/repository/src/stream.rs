@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use object::Checksum;
+use object::{Checksum, ObjectId};
+use pack::delta::create::BaseIndex;
 use pack::entry::{self, EntryKind};
 
 use crate::error::{Error, Result};
@@ -148,8 +149,50 @@ impl PackStream {
             Piece::Moved { pack, start, end } => self.moved(pack, start, end),
             Piece::Named { pack, start, end } => self.named(pack, start, end),
             Piece::Whole { pack, start } => self.whole(pack, start),
+            Piece::Fresh { pack, start, end, slot } => self.fresh(pack, start, end, slot),
             Piece::Loose(slot) => self.open_loose(slot),
         }
+    }
+
+    /// A delta on what the client has, or the object as it is stored when that is smaller.
+    fn fresh(&mut self, number: u32, start: u64, end: u64, slot: Slot) -> Result<()> {
+        let pack = self.plan.packs[number as usize].clone();
+        let object = self.reader.read(&self.plan.objects, &pack, start)?;
+        if let Some((base, delta)) = self.delta_for(slot, &object)? {
+            let mut compressed = Vec::new();
+            pack::inflate::deflate(&delta, self.level, &mut compressed);
+            if (compressed.len() as u64) < end - start {
+                let kind = EntryKind::RefDelta { base };
+                self.new_header(number, start, end, &kind, delta.len() as u64);
+                self.gather(&compressed);
+                return Ok(());
+            }
+        }
+        if matches!(entry_header(&pack, start)?.kind, EntryKind::Base(_)) {
+            self.place(number, start, end);
+            return self.stored(number, start, end);
+        }
+        self.whole(number, start)
+    }
+
+    /// The object as a delta on the version the client has, if that is worth it.
+    fn delta_for(&mut self, slot: Slot, object: &Cached) -> Result<Option<(ObjectId, Vec<u8>)>> {
+        let Some(base) = self.plan.versions.get(&slot).copied() else { return Ok(None) };
+        let bytes_max = self.plan.objects.settings().fresh_delta_bytes_max;
+        if self.plan.objects.header_of(base)?.1 > bytes_max {
+            return Ok(None);
+        }
+        let id = self.plan.objects.id(base)?;
+        let base = self.plan.objects.read_slot(base, &mut self.reader)?;
+        let mut delta = Vec::new();
+        let small = base.kind == object.kind
+            && BaseIndex::new(&base.data).create(
+                &base.data,
+                &object.data,
+                object.data.len() / 2,
+                &mut delta,
+            );
+        Ok(small.then_some((id, delta)))
     }
 
     fn place(&mut self, pack: u32, start: u64, end: u64) {
@@ -234,6 +277,18 @@ impl PackStream {
 
     fn open_loose(&mut self, slot: Slot) -> Result<()> {
         let mut header = Vec::with_capacity(entry::HEADER_BYTES_MAX);
+        if self.plan.versions.contains_key(&slot) {
+            let object = self.plan.objects.read_slot(slot, &mut self.reader)?;
+            if let Some((base, delta)) = self.delta_for(slot, &object)? {
+                let kind = EntryKind::RefDelta { base };
+                entry::encode(&kind, delta.len() as u64, &mut header);
+                self.gather(&header);
+                let mut compressed = Vec::new();
+                pack::inflate::deflate(&delta, self.level, &mut compressed);
+                self.gather(&compressed);
+                return Ok(());
+            }
+        }
         let source = match self.plan.objects.loose_or_packed(slot)? {
             LooseOrPacked::Loose(source) => source,
             LooseOrPacked::Packed(slot) => {

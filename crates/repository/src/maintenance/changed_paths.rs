@@ -90,7 +90,7 @@ impl<'o> ChangedPaths<'o> {
                 // An error is taken below, whichever side it is on.
                 (Some(Err(_)), _) => Ordering::Less,
                 (_, Some(Err(_))) => Ordering::Greater,
-                (Some(Ok(old)), Some(Ok(new))) => compare_names(old, new),
+                (Some(Ok(old)), Some(Ok(new))) => old.order(new),
             };
             let old = old.next_if(|_| order.is_le()).transpose().map_err(bad)?;
             let new = new.next_if(|_| order.is_ge()).transpose().map_err(bad)?;
@@ -148,23 +148,6 @@ impl<'o> ChangedPaths<'o> {
     }
 }
 
-/// The order of a tree's entries: by name, with a `/` behind the names of trees.
-fn compare_names(one: &TreeEntry<'_>, two: &TreeEntry<'_>) -> Ordering {
-    let common = one.name.len().min(two.name.len());
-    let behind = |entry: &TreeEntry<'_>| match entry.name.get(common) {
-        None if entry.mode.is_tree() => b'/',
-        None => 0,
-        Some(byte) => *byte,
-    };
-    one.name[..common]
-        .cmp(&two.name[..common])
-        .then_with(|| behind(one).cmp(&behind(two)))
-        .then_with(
-            // One name goes on with what the other, a tree's, ends in.
-            || one.name.len().cmp(&two.name.len()),
-        )
-}
-
 /// Of a file's mode git looks only at whether it is executable.
 fn comparable(mode: EntryMode) -> EntryMode {
     match mode {
@@ -173,28 +156,5 @@ fn comparable(mode: EntryMode) -> EntryMode {
         mode if mode.is_submodule() => EntryMode::SUBMODULE,
         EntryMode(bits) if bits & 0o100 != 0 => EntryMode::EXECUTABLE,
         _ => EntryMode::FILE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_are_ordered_as_in_trees() {
-        let entry = |mode, name: &'static str| TreeEntry { mode, name: name.into(), id: &[] };
-        let ordered = [
-            entry(EntryMode::FILE, "a"),
-            entry(EntryMode::FILE, "a-b"),
-            entry(EntryMode::TREE, "a"),
-            entry(EntryMode::FILE, "a0"),
-            entry(EntryMode::TREE, "a0"),
-            entry(EntryMode::FILE, "b"),
-        ];
-        for (at, one) in ordered.iter().enumerate() {
-            for (other_at, other) in ordered.iter().enumerate() {
-                assert_eq!(compare_names(one, other), at.cmp(&other_at), "{one:?} {other:?}");
-            }
-        }
     }
 }

@@ -52,7 +52,7 @@ impl Walk<'_> {
             self.known_trees_of(edges)?;
             return self.whole_history(wants);
         }
-        let new_commits = self.paint(wants, haves)?;
+        let new_commits = self.paint(wants, haves, usize::MAX)?.expect("no limit was set");
         self.edge_trees(&new_commits, edges)?;
         self.commit_trees(&new_commits)
     }
@@ -94,11 +94,15 @@ impl Walk<'_> {
         }
     }
 
-    fn paint(
+    /// The commits the wants reach and the haves do not; `None` when more than `commits_max` of
+    /// either side would have to be looked at. Known commits are marked as such.
+    pub(super) fn paint(
         &mut self,
         wants: Vec<(ObjectId, Slot)>,
         haves: Vec<(ObjectId, Slot)>,
-    ) -> Result<Marks> {
+        commits_max: usize,
+    ) -> Result<Option<Marks>> {
+        let mut passed = 0;
         let packed = self.objects.packed_count();
         let mut wanted = Marks::new(packed);
         let mut painting =
@@ -111,6 +115,10 @@ impl Walk<'_> {
         }
         while painting.wanted_queued > 0 {
             let Some(mut next) = painting.queue.pop() else { break };
+            passed += 1;
+            if passed > commits_max {
+                return Ok(None);
+            }
             if self.known.contains(next.slot) {
                 for parent in self.parents_for(&mut next, Side::Known) {
                     // The client may be a partial or shallow clone of something else.
@@ -129,7 +137,7 @@ impl Walk<'_> {
             }
         }
         wanted.and_not(&self.known);
-        Ok(wanted)
+        Ok(Some(wanted))
     }
 
     fn paint_known(

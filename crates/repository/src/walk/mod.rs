@@ -1,11 +1,13 @@
 //! Which objects to send: what the wants reach and the haves do not.
 //!
-//! Two ways to the same set. With a reachability bitmap, whole histories are
+//! Three ways to the same set. When few commits are new, their trees are compared with those of
+//! their parents ([`changes`]). With a reachability bitmap, whole histories are
 //! joined by word operations and only what came later is walked ([`bitmaps`]).
 //! Without, commits are painted from both sides ([`commits`]), the trees at the
 //! edge are marked as known and the new commits' trees are walked ([`trees`]).
 
 mod bitmaps;
+mod changes;
 mod commits;
 mod marks;
 mod tree_scan;
@@ -24,6 +26,7 @@ use crate::objects::{
 use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
 
+pub(crate) use changes::Versions;
 pub(crate) use marks::{Marks, RecentIds};
 pub(crate) use tree_scan::TreeScanner;
 pub(crate) use trees::{first_entry, in_pack_order};
@@ -34,6 +37,8 @@ pub(crate) struct Reached {
     pub send: Marks,
     /// What the client is known to have; a part of what it has.
     pub known: Marks,
+    /// Of objects to send: versions the client has, as far as that is known.
+    pub versions: Versions,
 }
 
 /// How many objects pass between two progress reports.
@@ -50,6 +55,7 @@ pub(crate) struct Walk<'a> {
     send: Marks,
     /// Known to be at the client.
     known: Marks,
+    versions: Versions,
     sieve: Sieve,
     /// Commits at which the client's new history ends.
     cut: FxHashSet<ObjectId>,
@@ -68,6 +74,13 @@ pub(crate) fn reached(
     progress: &mut dyn Progress,
 ) -> Result<Reached> {
     let mut walk = Walk::new(objects, request, progress);
+    if walk.may_compare(request) {
+        if walk.by_comparing(request)? {
+            return walk.finish(request);
+        }
+        // The other ways take a marked commit for one whose history is marked.
+        walk = Walk::new(objects, request, progress);
+    }
     if let Some(index) = bitmaps::usable(&walk.units, request) {
         walk.by_bitmaps(index, request)?;
     } else {
@@ -89,6 +102,7 @@ impl<'a> Walk<'a> {
             recent_trees: RecentIds::new(objects.hash().len()),
             send: Marks::new(packed),
             known: Marks::new(packed),
+            versions: Versions::default(),
             sieve: Sieve::new(request.filter.as_ref()),
             cut: request.shallow.iter().copied().collect(),
             old_cut: request.old_shallow.iter().copied().collect(),
@@ -111,7 +125,7 @@ impl<'a> Walk<'a> {
             self.include_tag(tag, peeled)?;
         }
         self.progress.finish(Stage::Enumerating, self.send.count())?;
-        Ok(Reached { send: self.send, known: self.known })
+        Ok(Reached { send: self.send, known: self.known, versions: self.versions })
     }
 
     fn send_asked(&mut self, id: &ObjectId) -> Result<()> {

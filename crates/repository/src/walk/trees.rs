@@ -95,7 +95,7 @@ impl Walk<'_> {
     }
 
     /// Whether a tree met at this depth has to be read; marks it to be sent if so.
-    fn enter_tree(&mut self, slot: Slot, depth: u64) -> bool {
+    pub(super) fn enter_tree(&mut self, slot: Slot, depth: u64) -> bool {
         if self.known.contains(slot) || !self.sieve.enters_tree(slot, depth) {
             return false;
         }
@@ -165,7 +165,7 @@ impl Walk<'_> {
     }
 
     /// Marks a blob to be sent unless it is known or too big for the filter.
-    fn new_blob(&mut self, slot: Slot) -> Result<bool> {
+    pub(super) fn new_blob(&mut self, slot: Slot) -> Result<bool> {
         if self.known.contains(slot) || self.send.contains(slot) {
             return Ok(false);
         }

@@ -161,6 +161,95 @@ fn a_fetch_gets_what_is_new_and_thin_packs_lean_on_what_the_client_has() {
 }
 
 #[test]
+fn from_any_commit_to_any_other_everything_new_arrives() {
+    const COMMITS: usize = 5;
+    for (name, scenario) in [
+        ("branchy", Scenario::branchy(30)),
+        ("criss-cross", Scenario::criss_cross(6)),
+        ("octopus", Scenario::octopus(5)),
+        ("odd-names", Scenario::odd_file_names()),
+        ("submodules", Scenario::submodule_entries()),
+        ("realistic", Scenario::realistic(300, 12).with_bitmap()),
+        ("graph", Scenario::realistic(300, 13).with_commit_graph()),
+        ("loose", Scenario::linear(6).loose()),
+    ] {
+        let git = RealGit::new();
+        let dir = scenario.build(&git, name);
+        let bare = Bare::open(&dir);
+        let history = git.ok(&dir, &["rev-list", "--all"]);
+        let history: Vec<&str> = history.lines().collect();
+        let step = history.len().div_ceil(COMMITS);
+        let commits: Vec<&str> = history.iter().step_by(step).copied().collect();
+        for have in &commits {
+            // A client that has nothing but what this commit reaches.
+            let client = git.init_bare(format!("has-{have}"));
+            let source = dir.display().to_string();
+            git.ok(&client, &["fetch", "-q", &source, &format!("{have}:refs/heads/main")]);
+            for want in commits.iter().filter(|want| *want != have) {
+                for filter in [None, Some(Filter::BlobLimit(100))] {
+                    let request = PackRequest {
+                        wants: ids(&git, &dir, &[want]),
+                        haves: ids(&git, &dir, &[have]),
+                        ofs_delta: true,
+                        thin: true,
+                        filter: filter.clone(),
+                        ..Default::default()
+                    };
+                    let pack = pack_for(&bare, &request);
+                    let target = format!("{have}-{want}-{}", filter.is_some());
+                    let got = sent(&git, &target, &pack, HashKind::Sha1, Some(&client));
+                    let mut arguments = vec![*want, "--not", *have];
+                    if filter.is_some() {
+                        arguments.push("--filter=blob:limit=100");
+                    }
+                    let new = expected(&git, &dir, &arguments);
+                    assert!(got.is_superset(&new), "{name}: from {have} to {want}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_file_costs_its_change() {
+    let line = |number: u32| format!("{number} {}\n", number.wrapping_mul(0x9e37_79b9));
+    for loose in [false, true] {
+        let git = RealGit::new();
+        let dir = git.init_bare("repository");
+        let work = git.path("work");
+        git.ok(git.root(), &["clone", "-q", "repository", "work"]);
+        let text: String = (0..3000).map(line).collect();
+        git.commit_file(&work, "deep/er/file", &text);
+        git.ok(&work, &["push", "-q", "origin", "HEAD:main"]);
+        let old = git.path("old");
+        git.ok(git.root(), &["clone", "-q", "--bare", "--no-local", "repository", "old"]);
+        for version in 1..4 {
+            let text = text.replacen(&line(700), &format!("version {version}\n"), 1);
+            git.commit_file(&work, "deep/er/file", text);
+        }
+        git.ok(&work, &["push", "-q", "origin", "HEAD:main"]);
+        if !loose {
+            git.ok(&dir, &["repack", "-adfq"]);
+        }
+        let request = PackRequest {
+            wants: ids(&git, &dir, &["main"]),
+            haves: ids(&git, &dir, &["main~3"]),
+            ofs_delta: true,
+            thin: true,
+            ..Default::default()
+        };
+        let pack = pack_for(&Bare::open(&dir), &request);
+        assert!(pack.len() < 2500, "{} bytes, loose: {loose}", pack.len());
+        let got = sent(&git, "new", &pack, HashKind::Sha1, Some(&old));
+        assert!(got.is_superset(&expected(&git, &dir, &["main", "^main~3"])));
+        // Whoever asks for no thin pack gets none.
+        let pack = pack_for(&Bare::open(&dir), &PackRequest { thin: false, ..request });
+        let got = sent(&git, "whole", &pack, HashKind::Sha1, None);
+        assert!(got.is_superset(&expected(&git, &dir, &["main", "^main~3"])));
+    }
+}
+
+#[test]
 fn filters_leave_out_what_gits_do() {
     let filters: [(&str, Filter); 5] = [
         ("blob:none", Filter::BlobNone),

@@ -11,7 +11,8 @@ use object::{HashKind, ObjectId};
 use repository::maintenance::upkeep::{
     self, Expire, FullRepack, Packing, UpkeepOptions, UpkeepReport,
 };
-use repository::{Error, PackRequest, Silent, plan};
+use repository::{Error, PackRequest, Repository, Settings, Silent, plan};
+use storage::faulty::{FaultyBlobs, FaultyRefs};
 use testkit::{RealGit, Scenario};
 
 use crate::bare::Bare;
@@ -303,6 +304,63 @@ fn a_reader_that_came_before_finishes_undisturbed() {
     // And a server that stays sees the new state, with its bitmap.
     let now = bare.repository.objects().expect("a view");
     assert!(now.contains(&loose[2]).expect("readable"));
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("known").is_dir() {
+            true => copy_dir(&entry.path(), &target),
+            false => {
+                fs::copy(entry.path(), &target).expect("copied");
+                let modified = entry.metadata().and_then(|meta| meta.modified()).expect("a time");
+                let file = fs::File::options().append(true).open(&target);
+                // Objects cannot be written; their times matter only where a test set them.
+                let _ = file.map(|file| file.set_modified(modified));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_round_may_stop_at_any_step() {
+    let git = RealGit::new();
+    let dir = Scenario::linear(8).build(&git, "repository");
+    grow(&git, &dir, "more", 3);
+    let tip = unreachable_commit(&git, &dir, "loose")[0].to_string();
+    git.ok(&dir, &["update-ref", "refs/heads/loose", &tip]);
+    unreachable_commit(&git, &dir, "nobody's");
+    git.ok(&dir, &["multi-pack-index", "write", "--bitmap"]);
+    let (before, refs) = (listing(&git, &dir), git.refs(&dir));
+    for full in [FullRepack::Always, FullRepack::WhenDue] {
+        let mut run = 0;
+        let writes = testkit::for_every_crash(|faults| {
+            run += 1;
+            let copy = git.path(format!("copy-{full:?}-{run}"));
+            copy_dir(&dir, &copy);
+            let mut parts = storage_disk::open(&copy, &storage_disk::OpenOptions::default())
+                .expect("a repository");
+            parts.blobs = Arc::new(FaultyBlobs::new(parts.blobs, faults.clone()));
+            parts.refs = Arc::new(FaultyRefs::new(parts.refs, faults.clone()));
+            let faulty = Repository::open(parts, Settings::default());
+            let options = UpkeepOptions { full, ..options(&copy) };
+            let done = upkeep::upkeep(&faulty, &options, true, &mut Silent);
+            assert_eq!(done.is_err(), faults.crashed(), "{done:?}");
+            drop(faulty);
+            git.ok(&copy, &["fsck", "--full", "--strict"]);
+            assert_eq!(listing(&git, &copy), before, "stopped at step {run}");
+            assert_eq!(git.refs(&copy), refs, "stopped at step {run}");
+            if faults.crashed() {
+                // What was left behind is in nobody's way.
+                maintained(&copy, |options| options.full = FullRepack::Always);
+                assert_eq!(listing(&git, &copy), before, "after step {run}");
+            }
+            fs::remove_dir_all(&copy).expect("removed");
+        });
+        assert!(writes > 20, "{writes} steps");
+    }
 }
 
 #[test]

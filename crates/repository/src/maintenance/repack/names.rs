@@ -84,7 +84,7 @@ impl Namer<'_> {
     fn rank(&mut self, at: usize) -> Result<()> {
         self.table[at].rank = self.next_rank;
         self.next_rank += 1;
-        if self.next_rank % REPORT_EVERY == 0 {
+        if self.next_rank.is_multiple_of(REPORT_EVERY) {
             self.progress.update(
                 progress::Stage::Enumerating,
                 self.next_rank.into(),

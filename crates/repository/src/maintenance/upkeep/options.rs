@@ -105,7 +105,7 @@ fn expire(config: &Config) -> Expire {
     let Some(text) = config.string("gc.pruneExpire") else {
         return Expire::After(EXPIRE_DEFAULT);
     };
-    match approxidate(&String::from_utf8_lossy(&text)) {
+    match approxidate(&String::from_utf8_lossy(text)) {
         Some(age) => Expire::After(age),
         None => Expire::Never,
     }
