@@ -74,6 +74,8 @@ pub struct LimitsConfig {
     pub delta_cache_bytes: Option<usize>,
     /// Bytes the largest single object may have in memory.
     pub object_bytes_max: Option<u64>,
+    /// Bytes of objects for which one fetch may make deltas that the repository does not have.
+    pub fresh_delta_bytes_max: Option<u64>,
 }
 
 /// Reads a configuration file.

@@ -102,6 +102,7 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     set(limits.push_commands_max, &mut settings.limits.push_commands_max);
     set(limits.delta_cache_bytes, &mut settings.engine.delta_cache_bytes);
     set(limits.object_bytes_max, &mut settings.engine.object_bytes_max);
+    set(limits.fresh_delta_bytes_max, &mut settings.engine.fresh_delta_bytes_max);
 }
 
 fn upkeep_settings(config: &MaintenanceConfig) -> UpkeepSettings {

@@ -133,13 +133,18 @@ impl View {
             if !name.starts_with(prefix) || !name.starts_with(b"refs/") {
                 break;
             }
-            while let Some(before) = loose.next_if(|view| view.name < name) {
-                if loose_view(before).is_some_and(&mut show) {
+            // Only peeked at, which is free when there are no loose refs, as behind the last one.
+            let mut hiding = None;
+            while hiding.is_none() && loose.peek().is_some_and(|view| view.name <= name) {
+                let Some(view) = loose.next() else { break };
+                if view.name == name {
+                    hiding = Some(view);
+                } else if loose_view(view).is_some_and(&mut show) {
                     return Ok(());
                 }
             }
-            let view = match loose.next_if(|view| view.name == name) {
-                Some(hiding) => loose_view(hiding),
+            let view = match hiding {
+                Some(view) => loose_view(view),
                 None => packed_view(record),
             };
             if view.is_some_and(&mut show) {
