@@ -10,13 +10,31 @@ use crate::{HashKind, ID_BYTES_MAX, ObjectId};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdHex<'a>(&'a [u8]);
 
-/// An id as bytes or as digits. Two views of the same id are equal in either form.
+/// An id as bytes or as digits, borrowed: three words, since lists of refs hand it on a million
+/// times. Two views of the same id are equal in any form.
 #[derive(Clone, Copy)]
 pub enum IdView<'a> {
     /// Its bytes.
-    Id(ObjectId),
+    Id(&'a ObjectId),
     /// Its digits.
     Hex(IdHex<'a>),
+    /// Its digits, upper-case ones among them.
+    MixedHex(MixedHex<'a>),
+}
+
+/// The digits of one id, borrowed, some of them upper-case: git reads those and writes none.
+#[derive(Clone, Copy)]
+pub struct MixedHex<'a>(&'a [u8]);
+
+impl<'a> MixedHex<'a> {
+    /// Takes digits that are an id of this hash.
+    pub fn new(digits: &'a [u8], kind: HashKind) -> Option<Self> {
+        ObjectId::from_hex_of(digits, kind).map(|_| MixedHex(digits))
+    }
+
+    fn to_id(self) -> ObjectId {
+        ObjectId::from_hex(self.0).expect("the digits were checked")
+    }
 }
 
 /// Digits judged at a time. Both hashes have a multiple of eight, and more than one block.
@@ -65,8 +83,9 @@ impl IdView<'_> {
     /// The id.
     pub fn to_id(self) -> ObjectId {
         match self {
-            IdView::Id(id) => id,
+            IdView::Id(id) => *id,
             IdView::Hex(hex) => hex.to_id(),
+            IdView::MixedHex(hex) => hex.to_id(),
         }
     }
 
@@ -76,6 +95,7 @@ impl IdView<'_> {
         match self {
             IdView::Id(id) => id.is_null(),
             IdView::Hex(hex) => hex.is_null(),
+            IdView::MixedHex(hex) => hex.to_id().is_null(),
         }
     }
 
@@ -85,19 +105,19 @@ impl IdView<'_> {
         match self {
             IdView::Id(id) => id.hex_into(buffer).as_bytes(),
             IdView::Hex(hex) => hex.as_bytes(),
+            IdView::MixedHex(hex) => {
+                let digits = &mut buffer[..hex.0.len()];
+                digits.copy_from_slice(hex.0);
+                digits.make_ascii_lowercase();
+                digits
+            }
         }
     }
 }
 
-impl From<ObjectId> for IdView<'_> {
-    fn from(id: ObjectId) -> Self {
+impl<'a> From<&'a ObjectId> for IdView<'a> {
+    fn from(id: &'a ObjectId) -> Self {
         IdView::Id(id)
-    }
-}
-
-impl From<&ObjectId> for IdView<'_> {
-    fn from(id: &ObjectId) -> Self {
-        IdView::Id(*id)
     }
 }
 
@@ -140,9 +160,13 @@ mod tests {
             let text = &"0123456789abcdef".repeat(4)[..kind.hex_len()];
             let hex = IdHex::new(text.as_bytes(), kind).expect("digits");
             let id = ObjectId::from_hex(text.as_bytes()).expect("digits");
-            assert_eq!(IdView::Hex(hex), IdView::from(id));
+            assert_eq!(IdView::Hex(hex), IdView::from(&id));
             let mut buffer = [0; ID_BYTES_MAX * 2];
-            assert_eq!(IdView::from(id).hex_into(&mut buffer), hex.as_bytes());
+            assert_eq!(IdView::from(&id).hex_into(&mut buffer), hex.as_bytes());
+            let loud = text.to_ascii_uppercase();
+            let mixed = MixedHex::new(loud.as_bytes(), kind).expect("digits");
+            assert_eq!(IdView::MixedHex(mixed), IdView::from(&id));
+            assert_eq!(IdView::MixedHex(mixed).hex_into(&mut buffer), hex.as_bytes());
             assert!(!hex.is_null());
             let zeros = "0".repeat(kind.hex_len());
             assert!(IdHex::new(zeros.as_bytes(), kind).is_some_and(IdHex::is_null));

@@ -20,7 +20,7 @@ pub use commit::{CommitRef, Parents};
 pub use fsck::{Finding, FsckOptions, MsgId, Severity, SpecialFiles, fsck_object};
 pub use hash::{Checksum, Collision, ObjectHasher, loose_header, object_id, object_ids};
 pub use id::{HashKind, ID_BYTES_MAX, ObjectId};
-pub use id_view::{IdHex, IdView};
+pub use id_view::{IdHex, IdView, MixedHex};
 pub use kind::Kind;
 pub use parse_error::ParseError;
 pub use refname::{RefName, RefNameError, check_ref_format, check_ref_format_onelevel};

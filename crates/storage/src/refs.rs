@@ -80,8 +80,8 @@ impl PeeledView<'_> {
     }
 }
 
-impl From<Peeled> for PeeledView<'_> {
-    fn from(peeled: Peeled) -> Self {
+impl<'a> From<&'a Peeled> for PeeledView<'a> {
+    fn from(peeled: &'a Peeled) -> Self {
         match peeled {
             Peeled::Unknown => PeeledView::Unknown,
             Peeled::NotATag => PeeledView::NotATag,

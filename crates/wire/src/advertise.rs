@@ -78,7 +78,7 @@ impl<'w, 's> RefAdvertisement<'w, 's> {
     /// A list without a line gets one that carries the capabilities.
     pub fn finish(mut self, shallow: &[ObjectId]) -> io::Result<()> {
         if self.capabilities.is_some() {
-            self.line(ObjectId::null(self.hash).into(), BStr::new("capabilities"), b"^{}")?;
+            self.line((&ObjectId::null(self.hash)).into(), BStr::new("capabilities"), b"^{}")?;
         }
         for id in shallow {
             self.writer.text(format!("shallow {id}"))?;

@@ -69,7 +69,7 @@ impl Listing<'_, '_> {
     fn show(&mut self, name: Option<&BStr>, id: ObjectId) -> ControlFlow<()> {
         let new = self.seen.insert(id);
         let written = match name {
-            Some(name) => self.lines.reference(id, name),
+            Some(name) => self.lines.reference(&id, name),
             None if new => self.lines.have(&id),
             None => Ok(()),
         };

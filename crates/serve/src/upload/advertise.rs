@@ -26,14 +26,15 @@ pub(super) fn advertise(
     if let Some(head) = head
         && let Some(id) = head.id
     {
-        lines.reference(id, "HEAD".into())?;
-        if let Some(peeled) = peeled_id(objects, id.into(), head.peeled.into())? {
+        lines.reference(&id, "HEAD".into())?;
+        let found = &mut None;
+        if let Some(peeled) = peeled_id(objects, (&id).into(), (&head.peeled).into(), found)? {
             lines.peeled(peeled, "HEAD".into())?;
         }
     }
     refs.each(b"refs/", &mut |shown| {
         lines.reference(shown.id, shown.name)?;
-        if let Some(peeled) = peeled_id(objects, shown.id, shown.peeled)? {
+        if let Some(peeled) = peeled_id(objects, shown.id, shown.peeled, &mut None)? {
             lines.peeled(peeled, shown.name)?;
         }
         Ok(())

@@ -232,7 +232,8 @@ impl Fetch<'_> {
         let mut tags = Vec::new();
         if request.include_tag {
             self.refs.each(b"refs/tags/", &mut |shown| {
-                if let Some(peeled) = peeled_id(self.objects, shown.id, shown.peeled)? {
+                let found = &mut None;
+                if let Some(peeled) = peeled_id(self.objects, shown.id, shown.peeled, found)? {
                     tags.push((shown.id.to_id(), peeled.to_id()));
                 }
                 Ok(())

@@ -22,8 +22,9 @@ pub(super) fn ls_refs(
     }
     for prefix in scans(&request.prefixes) {
         refs.each(&prefix, &mut |shown| {
+            let mut found = None;
             let peeled = match request.peel {
-                true => peeled_id(objects, shown.id, shown.peeled)?,
+                true => peeled_id(objects, shown.id, shown.peeled, &mut found)?,
                 false => None,
             };
             let symref_target = shown.symref_target.filter(|_| request.symrefs);
@@ -47,9 +48,10 @@ fn head(
     if head.id.is_none() && !(request.unborn && head.symref_target.is_some()) {
         return Ok(());
     }
-    let id = head.id.map(IdView::from);
+    let id = head.id.as_ref().map(IdView::from);
+    let mut found = None;
     let peeled = match (request.peel, id) {
-        (true, Some(id)) => peeled_id(objects, id, head.peeled.into())?,
+        (true, Some(id)) => peeled_id(objects, id, (&head.peeled).into(), &mut found)?,
         _ => None,
     };
     // An unborn HEAD is told by its target alone, whether symrefs were asked for or not.

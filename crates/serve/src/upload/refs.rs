@@ -98,7 +98,8 @@ impl Refs<'_> {
                 // A dangling symbolic ref names no object: it is not shown.
                 let Some(id) = id else { return Ok(()) };
                 let symref_target = self.namespace.shown(&last);
-                visit(Shown { name, id: id.into(), symref_target, peeled: peeled.into() })
+                let (id, peeled) = ((&id).into(), (&peeled).into());
+                visit(Shown { name, id, symref_target, peeled })
             }
         }
     }
@@ -146,11 +147,12 @@ pub(super) struct ShownHead {
 }
 
 /// What an annotated tag finally names; `None` for anything else. `Err` only for damage:
-/// a ref to a missing object is shown without.
+/// a ref to a missing object is shown without. What has to be looked up is kept in `found`.
 pub(super) fn peeled_id<'a>(
     objects: &Objects,
     id: IdView<'_>,
     peeled: PeeledView<'a>,
+    found: &'a mut Option<ObjectId>,
 ) -> Result<Option<IdView<'a>>, Error> {
     match peeled {
         PeeledView::To(target) => Ok(Some(target)),
@@ -158,7 +160,10 @@ pub(super) fn peeled_id<'a>(
         PeeledView::Unknown => {
             let id = id.to_id();
             match objects.header(&id)? {
-                Some((Kind::Tag, _)) => Ok(objects.peel(&id)?.map(|(target, _)| target.into())),
+                Some((Kind::Tag, _)) => {
+                    *found = objects.peel(&id)?.map(|(target, _)| target);
+                    Ok(found.as_ref().map(IdView::from))
+                }
                 _ => Ok(None),
             }
         }

@@ -281,7 +281,6 @@ fn sort(bytes: Vec<u8>, start: usize, form: Form) -> Result<Vec<u8>> {
 mod tests {
     use std::io::Write as _;
 
-    use storage::PeeledView;
 
     use super::*;
 
@@ -304,10 +303,10 @@ mod tests {
         PackedRefs::open(file, text.len() as u64, hash, reading)
     }
 
-    fn all(mut cursor: PackedCursor<'_>) -> Result<Vec<(String, String, PeeledView<'static>)>> {
+    fn all(mut cursor: PackedCursor<'_>) -> Result<Vec<(String, String, Peeled)>> {
         let mut found = Vec::new();
         while let Some(record) = cursor.next_record()? {
-            let peeled = record.peeled.to_peeled().into();
+            let peeled = record.peeled.to_peeled();
             found.push((record.name.to_string(), record.lines.as_bstr().to_string(), peeled));
         }
         Ok(found)

@@ -2,7 +2,7 @@
 
 use bstr::{BStr, ByteSlice as _};
 use memchr::memchr;
-use object::{HashKind, IdHex, IdView, ObjectId};
+use object::{HashKind, IdHex, IdView, MixedHex};
 use storage::{Error, PeeledView, Result};
 
 /// One ref of the file, borrowed from it.
@@ -63,7 +63,7 @@ impl Form {
         let (digits, behind) = bytes.split_at_checked(self.hash.hex_len())?;
         let id = match IdHex::new(digits, self.hash) {
             Some(hex) => IdView::Hex(hex),
-            None => IdView::Id(ObjectId::from_hex_of(digits, self.hash)?),
+            None => IdView::MixedHex(MixedHex::new(digits, self.hash)?),
         };
         Some((id, behind))
     }

@@ -149,9 +149,9 @@ fn refs_carry_the_capabilities_once() {
     let ours = written(|w| {
         service_header(w, Service::UploadPack)?;
         let mut refs = RefAdvertisement::upload_pack(w, Protocol::V1, &offer)?;
-        refs.reference(id('a'), BStr::new("HEAD"))?;
-        refs.reference(id('b'), BStr::new("refs/tags/v1"))?;
-        refs.peeled(id('a'), BStr::new("refs/tags/v1"))?;
+        refs.reference(&id('a'), BStr::new("HEAD"))?;
+        refs.reference(&id('b'), BStr::new("refs/tags/v1"))?;
+        refs.peeled(&id('a'), BStr::new("refs/tags/v1"))?;
         refs.finish(&[id('c')])
     });
     let [a, b, c] = ['a', 'b', 'c'].map(|digit| id(digit).to_hex());
