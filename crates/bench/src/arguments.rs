@@ -8,12 +8,12 @@ use crate::suites::SUITES;
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTIONS] [SUITE ...]
 
-Suites: clone, fetch, refs, push, index, idle (all by default)
+Suites: clone, fetch, refs, push, index, repack, idle (all by default)
 
   --repo PATH      measure on this repository (a generated one by default)
   --objects N      size of the generated repository (100000)
   --runs N         measured runs of each program; the median counts (5)
-  --threads N      threads for index (the machine's)
+  --threads N      threads for index and repack (the machine's)
   --json FILE      write the figures as JSON too
   --self-check     git stands in for packhorse: every ratio should be near 1
 

@@ -93,6 +93,18 @@ impl Programs {
         command
     }
 
+    /// Packs everything reachable into one pack, with deltas looked for anew.
+    pub(crate) fn repack(&self, side: Side, dir: &Path, threads: usize) -> Command {
+        let mut command = self.start(side, dir);
+        let threads = threads.to_string();
+        if side == Side::Packhorse && self.packhorse.is_some() {
+            command.args(["maintain", "--fresh-deltas", "--quiet", "--threads", &threads]).arg(dir);
+        } else {
+            command.args(["-c", &format!("pack.threads={threads}"), "repack", "-adfq"]);
+        }
+        command
+    }
+
     /// `packhorse serve` of one repository, pushes allowed; `None` where git stands in.
     pub(crate) fn server(&self, dir: &Path) -> Option<Command> {
         let mut command = Command::new(self.packhorse.as_ref()?);

@@ -6,6 +6,7 @@ mod idle;
 mod index;
 mod push;
 mod refs;
+mod repack;
 
 use testkit::ServerProcess;
 
@@ -17,7 +18,7 @@ use crate::programs::{Programs, Side};
 use crate::report::{Figures, Goal, Report, Unit, seconds};
 
 /// Names of all suites, in the order of the table.
-pub(crate) const SUITES: &[&str] = &["clone", "fetch", "refs", "push", "index", "idle"];
+pub(crate) const SUITES: &[&str] = &["clone", "fetch", "refs", "push", "index", "repack", "idle"];
 
 /// Runs one suite and adds its lines to the report.
 pub(crate) fn run(
@@ -34,6 +35,7 @@ pub(crate) fn run(
         "refs" => refs::run(&mut bench),
         "push" => push::run(&mut bench),
         "index" => index::run(&mut bench),
+        "repack" => repack::run(&mut bench),
         "idle" => idle::run(&mut bench),
         other => Err(format!("there is no suite {other:?}").into()),
     }

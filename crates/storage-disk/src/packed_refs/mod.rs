@@ -281,7 +281,6 @@ fn sort(bytes: Vec<u8>, start: usize, form: Form) -> Result<Vec<u8>> {
 mod tests {
     use std::io::Write as _;
 
-
     use super::*;
 
     const A: &str = "1111111111111111111111111111111111111111";
