@@ -69,11 +69,23 @@ impl Catalogue {
         progress: &mut dyn Progress,
     ) -> Result<Option<UpkeepReport>, repository::Error> {
         let repository = self.opened(git_dir)?;
+        if !request.eager && is_turned_off(repository.config()) {
+            return Ok(None);
+        }
         let options = request.options(repository.config())?;
         let common_dir = repository.local().map(|local| local.common_dir.clone());
         let _lock = GcLock::acquire(common_dir.as_deref().unwrap_or(git_dir))?;
         upkeep::upkeep(&repository, &options, request.eager, progress)
     }
+}
+
+/// Whether a repository is to be left alone as long as nobody asks: by the settings that keep
+/// `git gc --auto` away after a push.
+fn is_turned_off(config: &gitconfig::Config) -> bool {
+    let off = |key: &str| matches!(config.bool(key), Ok(Some(false)));
+    matches!(config.int("gc.auto"), Ok(Some(..=0)))
+        || off("receive.autogc")
+        || off("maintenance.auto")
 }
 
 /// How maintenance goes on behind the traffic.

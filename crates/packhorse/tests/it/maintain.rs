@@ -112,6 +112,12 @@ fn a_server_joins_the_packs_of_pushes_by_itself() {
     let git = RealGit::new();
     let dir = Scenario::linear(40).build(&git, "srv/one.git");
     git.ok(&dir, &["repack", "-adq"]);
+    // The tests' own configuration keeps git from doing this.
+    for (key, value) in
+        [("gc.auto", "6700"), ("maintenance.auto", "true"), ("receive.autogc", "true")]
+    {
+        git.ok(&dir, &["config", key, value]);
+    }
     let config = git.path("packhorse.toml");
     fs::write(&config, "[maintenance]\nrest_ms = 1\n").expect("written");
     let server =
@@ -140,6 +146,25 @@ fn a_server_joins_the_packs_of_pushes_by_itself() {
     assert_eq!(git.refs(&dir), refs);
     let copy = git.clone(server.url("one"), "copy", NONE);
     assert_eq!(git.rev_parse(&copy, "HEAD").to_string(), head);
+}
+
+#[test]
+fn a_repository_that_gc_is_kept_away_from_is_left_alone() {
+    let git = RealGit::new();
+    let dir = Scenario::linear(12).loose().build(&git, "one.git");
+    for (key, value) in
+        [("gc.auto", "0"), ("maintenance.auto", "false"), ("receive.autogc", "false")]
+    {
+        git.ok(&dir, &["config", "gc.auto", "1"]);
+        git.ok(&dir, &["config", "maintenance.auto", "true"]);
+        git.ok(&dir, &["config", "receive.autogc", "true"]);
+        git.ok(&dir, &["config", key, value]);
+        let told = printed(&maintain(&git, &["one.git", "--auto"]));
+        assert!(told.contains("nothing to do"), "{key}: {told}");
+    }
+    git.ok(&dir, &["config", "receive.autogc", "true"]);
+    let told = printed(&maintain(&git, &["one.git", "--auto"]));
+    assert!(told.contains("objects packed"), "{told}");
 }
 
 #[test]

@@ -363,6 +363,59 @@ fn a_round_may_stop_at_any_step() {
     }
 }
 
+/// Puts objects into a pack of their own and removes their loose files; its path.
+fn packed_apart(git: &RealGit, dir: &Path, ids: &[ObjectId]) -> PathBuf {
+    let list: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    let arguments = ["pack-objects", "-q", "objects/pack/pack"];
+    let name = git.ok_with_input(dir, &arguments, list.as_bytes()).text();
+    for id in ids {
+        let hex = id.to_string();
+        let file = dir.join("objects").join(&hex[..2]).join(&hex[2..]);
+        fs::remove_file(file).expect("a loose object");
+    }
+    dir.join(format!("objects/pack/pack-{name}.pack"))
+}
+
+#[test]
+fn a_pack_that_cannot_be_read_is_not_removed() {
+    let git = RealGit::new();
+    let dir = Scenario::realistic(100, 40).build(&git, "repository");
+    let ids = unreachable_commit(&git, &dir, "in a pack that was cut");
+    let pack = packed_apart(&git, &dir, &ids);
+    // Objects may be read-only; a new file takes their place.
+    let cut = fs::read(&pack).expect("a pack")[..20].to_vec();
+    fs::remove_file(&pack).expect("removed");
+    fs::write(&pack, cut).expect("written");
+    let before = Bare::open(&dir).files();
+    let mut options = options(&dir);
+    options.full = FullRepack::Always;
+    let error = upkeep::upkeep(&Bare::open(&dir).repository, &options, true, &mut Silent);
+    let words = error.expect_err("a damaged pack").to_string();
+    assert!(words.contains("nothing is removed"), "{words}");
+    assert_eq!(Bare::open(&dir).files(), before);
+}
+
+#[test]
+fn what_was_needed_again_leaves_the_cruft_pack() {
+    let git = RealGit::new();
+    let dir = Scenario::realistic(100, 41).build(&git, "repository");
+    let ids = unreachable_commit(&git, &dir, "again");
+    age(&dir, &ids, 10 * DAY);
+    maintained(&dir, |options| options.full = FullRepack::Always);
+    assert_eq!((pack_files(&dir, ".mtimes").len(), loose_count(&git, &dir)), (1, 0));
+    // Git writes what lies in a cruft pack anew.
+    assert_eq!(unreachable_commit(&git, &dir, "again")[1..], ids[1..]);
+    assert!(loose_count(&git, &dir) >= 2);
+    let report = maintained(&dir, |_| ()).expect("loose objects to pack");
+    assert_eq!((report.expired_objects, loose_count(&git, &dir)), (0, 0));
+    let report = maintained(&dir, |options| {
+        options.full = FullRepack::Always;
+        options.now = SystemTime::now() + 8 * DAY;
+    });
+    assert_eq!(report.expect("work").expired_objects, 1, "the commit alone was not made again");
+    assert!(ids[1..].iter().all(|id| has(&git, &dir, id)));
+}
+
 #[test]
 fn one_at_a_time() {
     let git = RealGit::new();

@@ -26,7 +26,9 @@ impl Selection {
     ) -> Result<Self> {
         let request = PackRequest {
             wants: tips,
-            own_history_cut: objects.is_shallow(),
+            // What is not found here may be dropped one day: bitmaps, which somebody else may
+            // have made of anything, are not believed.
+            own_history_cut: true,
             ..PackRequest::default()
         };
         Ok(Selection { marks: walk::reached(objects, &request, progress)?.send })

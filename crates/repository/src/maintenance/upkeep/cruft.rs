@@ -31,7 +31,7 @@ impl Round<'_> {
         let objects = self.repository.objects()?;
         let (tips, nothing_unseen) = self.tips(&objects)?;
         let reached = Selection::reachable(&objects, tips, self.progress)?;
-        let own = OwnObjects::of(&objects, self);
+        let own = OwnObjects::of(&objects, self)?;
         let lasting: BTreeSet<&str> = self
             .survey
             .packs

@@ -1,13 +1,14 @@
 //! Joining packs and loose objects, whatever reaches them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use storage::Stage;
 
 use super::{Replaced, Round};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::maintenance::repack::{Selection, repack};
-use crate::objects::{Loose, Objects, Slot, find_packed};
+use crate::objects::{Loose, Objects, Placed, Slot, find_packed};
 use crate::walk::Marks;
 
 impl Round<'_> {
@@ -15,7 +16,7 @@ impl Round<'_> {
     pub(super) fn join(&mut self, packs: &[String], stage: &mut dyn Stage) -> Result<Replaced> {
         let objects = self.repository.objects()?;
         let joined: BTreeSet<&str> = packs.iter().map(String::as_str).collect();
-        let own = OwnObjects::of(&objects, self);
+        let own = OwnObjects::of(&objects, self)?;
         let mut marks = Marks::new(objects.packed_count());
         own.each_packed(&mut |slot, stem| {
             if !joined.contains(stem) {
@@ -32,11 +33,18 @@ impl Round<'_> {
         })?;
         let store = std::slice::from_ref(self.repository.blobs());
         for loose in &self.survey.loose {
-            if find_packed(&objects.units(), &loose.id)?.is_none()
-                && Loose::exists(store, &loose.id)?
-            {
-                let slot = objects.slot(&loose.id)?;
-                slot.map(|slot| marks.insert(slot));
+            match find_packed(&objects.units(), &loose.id)? {
+                Some(slot) if own.is_cruft(&objects, slot)? => {
+                    // Somebody needed it again: git writes such an object anew, as a loose one.
+                    marks.insert(slot);
+                }
+                Some(_) => {}
+                None if Loose::exists(store, &loose.id)? => {
+                    if let Some(slot) = objects.slot(&loose.id)? {
+                        marks.insert(slot);
+                    }
+                }
+                None => {}
             }
         }
         let selection = Selection::from(marks);
@@ -56,25 +64,47 @@ impl Round<'_> {
 pub(super) struct OwnObjects {
     /// Slots of own packs end here.
     end: u32,
-    units: std::sync::Arc<Vec<crate::objects::Placed>>,
+    units: Arc<Vec<Placed>>,
     cruft: BTreeSet<String>,
 }
 
 impl OwnObjects {
-    pub fn of(objects: &Objects, round: &Round<'_>) -> Self {
+    /// Looks which they are.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when the view has left out a pack that is there, because it cannot be
+    /// read: what it holds must not go with it.
+    pub fn of(objects: &Objects, round: &Round<'_>) -> Result<Self> {
         let units = objects.units();
         let store = round.repository.blobs();
-        let is_own = |placed: &&crate::objects::Placed| {
-            placed
-                .unit
-                .packs()
-                .first()
-                .is_some_and(|pack| std::sync::Arc::ptr_eq(pack.store(), store))
+        let is_own = |placed: &&Placed| {
+            let first = placed.unit.packs().first();
+            first.is_some_and(|pack| Arc::ptr_eq(pack.store(), store))
         };
-        let last = units.iter().take_while(is_own).last();
-        let end = last.map_or(0, |last| last.first_slot + last.count);
+        let own: Vec<&Placed> = units.iter().take_while(is_own).collect();
+        let end = own.last().map_or(0, |last| last.first_slot + last.count);
+        let seen: BTreeSet<&str> = own
+            .iter()
+            .flat_map(|placed| placed.unit.packs())
+            .map(|pack| pack.stem.as_str())
+            .collect();
+        let unseen = round.survey.packs.iter().find(|pack| !seen.contains(pack.stem.as_str()));
+        if let Some(unseen) = unseen {
+            let what = "it cannot be read, so nothing is removed";
+            return Err(Error::Format {
+                what: format!("{}.pack", unseen.stem),
+                source: pack::Error::Corrupt { what },
+            });
+        }
         let cruft = round.survey.packs.iter().filter(|pack| pack.is_cruft);
-        OwnObjects { end, units, cruft: cruft.map(|pack| pack.stem.clone()).collect() }
+        let cruft = cruft.map(|pack| pack.stem.clone()).collect();
+        Ok(OwnObjects { end, units, cruft })
+    }
+
+    /// Whether a packed object is read from a cruft pack of the repository itself.
+    fn is_cruft(&self, objects: &Objects, slot: Slot) -> Result<bool> {
+        let Some((_, pack, _)) = objects.place(slot)? else { return Ok(false) };
+        Ok(self.holds(slot) && self.cruft.contains(pack.stem.as_str()))
     }
 
     /// Whether a slot is that of an object in an own pack.

@@ -200,6 +200,9 @@ impl Round<'_> {
             blobs.delete(name)?;
         }
         for stem in &replaced.packs {
+            if self.was_freshened(stem)? {
+                continue;
+            }
             for ending in ["idx", "pack", "rev", "bitmap", "mtimes"] {
                 blobs.delete(&format!("{stem}.{ending}"))?;
             }
@@ -208,13 +211,27 @@ impl Round<'_> {
         if replaced.loose {
             let packed = self.repository.objects()?;
             for loose in &self.survey.loose {
-                if replaced.expired.contains(&loose.id) || is_packed(&packed, &loose.id)? {
-                    blobs.delete(&loose_name(&loose.id))?;
+                let name = loose_name(&loose.id);
+                let expired = replaced.expired.contains(&loose.id)
+                    && blobs.stat(&name)?.is_some_and(|file| file.modified == loose.modified);
+                if expired || is_packed(&packed, &loose.id)? {
+                    blobs.delete(&name)?;
                     self.report.loose_removed += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody needed an object of a pack since the survey: git notes that by the time
+    /// of the pack's file. Such a pack stays until the next round.
+    fn was_freshened(&self, stem: &str) -> Result<bool> {
+        let surveyed = self.survey.packs.iter().find(|pack| pack.stem == stem);
+        let now = self.repository.blobs().stat(&format!("{stem}.pack"))?;
+        Ok(match (surveyed, now) {
+            (Some(surveyed), Some(now)) => now.modified != surveyed.modified,
+            _ => false,
+        })
     }
 }
 

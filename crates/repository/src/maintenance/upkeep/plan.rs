@@ -135,7 +135,8 @@ pub(super) fn plan(
         packing,
         overview,
         graph: options.graph.is_some() && !traits.is_shallow,
-        refs: options.tidy_refs,
+        // Each ref is locked for a moment, and a push that meets the lock waits and may give up.
+        refs: options.tidy_refs && eager,
         hindrance,
     }
 }
