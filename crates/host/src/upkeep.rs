@@ -135,9 +135,13 @@ impl Keeper {
     /// A push came in.
     pub fn note(&self, git_dir: &Path) {
         if self.settings.enabled {
-            self.lock().at.insert(git_dir.to_owned(), Instant::now() + self.settings.rest);
-            self.changed.notify_all();
+            self.look_after(git_dir, self.settings.rest);
         }
+    }
+
+    fn look_after(&self, git_dir: &Path, rest: Duration) {
+        self.lock().at.insert(git_dir.to_owned(), Instant::now() + rest);
+        self.changed.notify_all();
     }
 
     /// Ends the thread after the step it is at.
@@ -177,7 +181,7 @@ impl Keeper {
                 }
                 Err(error) if is_locked(&error) => {
                     tracing::debug!(%repository, %error, "maintenance later");
-                    self.note(&git_dir);
+                    self.look_after(&git_dir, self.settings.rest.max(RETRY_MIN));
                 }
                 Err(repository::Error::Io(_)) if self.lock().stopped => return,
                 Err(error) => tracing::warn!(%repository, %error, "maintenance failed"),
@@ -231,6 +235,9 @@ struct Yielding<'a> {
     last: Instant,
 }
 
+/// How long a repository that somebody else maintains is left to them, at least.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
 /// The longest sleep between two steps.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -248,8 +255,9 @@ impl Progress for Yielding<'_> {
             let sleep = (worked * (100 - share) / share).min(SLEEP_MAX);
             let due = self.keeper.lock();
             if !due.stopped && !sleep.is_zero() {
-                // A stop wakes it.
-                drop(self.keeper.changed.wait_timeout(due, sleep));
+                // A stop ends it early; a push does not.
+                let waited = self.keeper.changed.wait_timeout_while(due, sleep, |due| !due.stopped);
+                drop(waited);
             }
         }
         self.last = Instant::now();

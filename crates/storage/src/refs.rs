@@ -169,15 +169,15 @@ pub trait RefSnapshot: Send + Sync {
     /// Commits whose parents this repository does not have, in no special order.
     fn shallow(&self) -> Result<Vec<ObjectId>>;
 
-    /// Visits the objects that something other than a ref keeps: reflogs, refs of other work
-    /// trees. They may be gone. An object can be given more than once.
+    /// Visits the objects that something other than a ref keeps: reflogs, files such as
+    /// `ORIG_HEAD`. They may be gone. An object can be given more than once.
     fn scan_kept(&self, visit: &mut dyn FnMut(ObjectId)) -> Result<()> {
         let _ = visit;
         Ok(())
     }
 
     /// Whether something keeps objects that [`RefSnapshot::scan_kept`] does not give: the index
-    /// of a work tree. Objects that no ref reaches are never dropped then.
+    /// of a work tree, or a work tree beside the first. Objects that no ref reaches are never dropped then.
     fn keeps_unseen(&self) -> Result<bool> {
         Ok(false)
     }

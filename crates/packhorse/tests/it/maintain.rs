@@ -3,16 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use testkit::{RealGit, Scenario};
 
-use crate::serving::{Serving, packhorse};
+use crate::serving::{Serving, packhorse, wait_until};
 
 const NONE: &[&str] = &[];
-/// How long a server may take to begin with maintenance; a machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn maintain(git: &RealGit, arguments: &[&str]) -> Output {
     let mut command = packhorse(git);
@@ -131,17 +127,13 @@ fn a_server_joins_the_packs_of_pushes_by_itself() {
     }
     // It ends with a graph of all commits, few packs and a bitmap.
     let head = git.rev_parse(&dir, "HEAD").to_string();
-    let start = Instant::now();
     let is_done = || {
         files(&dir, ".pack") <= 3
             && files(&dir, ".bitmap") == 1
             && dir.join("objects/info/commit-graphs/commit-graph-chain").exists()
             && !dir.join("gc.pid").exists()
     };
-    while !is_done() {
-        assert!(start.elapsed() < PATIENCE, "no maintenance");
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("maintenance", is_done);
     git.fsck_strict(&dir);
     assert_eq!(git.refs(&dir), refs);
     let copy = git.clone(server.url("one"), "copy", NONE);

@@ -5,7 +5,7 @@
 //! each other's bases on all allowed threads ([`search`], [`window`]); then the pack is written,
 //! its objects in an order that suits readers ([`order`], [`encode`], [`write`]).
 //!
-//! Memory is about 60 bytes per object besides what [`RepackOptions`] allows. Nothing is
+//! Memory is about 80 bytes per object besides what [`RepackOptions`] allows. Nothing is
 //! removed or published here: that is for whoever has the stage.
 
 mod encode;

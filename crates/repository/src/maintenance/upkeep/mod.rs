@@ -28,7 +28,7 @@ use crate::progress::Progress;
 use crate::repository::Repository;
 use survey::Survey;
 
-pub use options::{Expire, FullRepack, UpkeepOptions, approxidate};
+pub use options::{Expire, FullRepack, UpkeepOptions};
 pub use plan::{Hindrance, Packing, UpkeepPlan};
 
 /// The name whose lock is git's for maintenance.

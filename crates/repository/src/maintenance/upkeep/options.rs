@@ -112,7 +112,7 @@ fn expire(config: &Config) -> Expire {
 }
 
 /// How long ago `2.weeks.ago`, `3 days ago` or `now` is.
-pub fn approxidate(text: &str) -> Option<Duration> {
+fn approxidate(text: &str) -> Option<Duration> {
     let lower = text.to_ascii_lowercase();
     let mut words = lower.split(['.', ' ', '_', '-']).filter(|word| !word.is_empty());
     let first = words.next()?;
