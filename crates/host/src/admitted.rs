@@ -13,6 +13,7 @@ use wire::{Protocol, Service, Sink};
 use crate::dumb;
 use crate::dumb_file::DumbFile;
 use crate::settings::Settings;
+use crate::turns::Turns;
 use crate::upkeep::Keeper;
 use crate::{Place, Refusal, Request, Task};
 
@@ -24,6 +25,7 @@ pub struct Admitted {
     settings: Settings,
     _place: Place,
     keeper: Arc<Keeper>,
+    turns: Arc<Turns>,
 }
 
 impl Admitted {
@@ -34,8 +36,9 @@ impl Admitted {
         settings: Settings,
         place: Place,
         keeper: Arc<Keeper>,
+        turns: Arc<Turns>,
     ) -> Self {
-        Admitted { repository, name, request, settings, _place: place, keeper }
+        Admitted { repository, name, request, settings, _place: place, keeper, turns }
     }
 
     /// The request that was let in.
@@ -102,6 +105,8 @@ impl Admitted {
             limits: &self.settings.limits,
             namespace: self.namespace()?,
             server: &self.settings.server,
+            gate: &self.turns.gate(&self.request.caller),
+            budget: &self.settings.fetch_budget,
             now: self.settings.now,
         }
         .run(input, output)?;

@@ -15,6 +15,7 @@ mod refusal;
 mod request;
 mod search;
 mod settings;
+mod turns;
 mod upkeep;
 
 pub use admitted::Admitted;
@@ -22,19 +23,23 @@ pub use catalogue::Catalogue;
 pub use dumb_file::{DumbFile, Freshness};
 pub use name::{NameError, RepositoryName};
 pub use refusal::Refusal;
+pub use repository::MemoryPool;
 pub use request::{Caller, Request, Road, Task};
 pub use search::Listed;
 pub use serve::hooks::HookEnvironment;
 pub use serve::receive::Outcome;
+pub use serve::upload::FetchBudget;
 pub use serve::{Error as ServeError, Exchange, ServerInfo};
 pub use settings::{PushAccess, Settings, Variable};
 pub use storage_disk::{OwnerContext, expand_user};
+pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalogue::Found;
+use turns::Turns;
 use upkeep::Keeper;
 
 /// A server's repositories and rules. Shared by all front-ends of a process.
@@ -43,13 +48,16 @@ pub struct Host {
     settings: Settings,
     running: Arc<AtomicUsize>,
     keeper: Arc<Keeper>,
+    turns: Arc<Turns>,
 }
 
 impl Host {
     /// A host over a catalogue of repositories.
     pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
         let keeper = Arc::new(Keeper::new(settings.upkeep.clone()));
-        Host { catalogue: Arc::new(catalogue), settings, running: Arc::default(), keeper }
+        let turns = Arc::new(Turns::new(settings.turns.clone(), settings.engine.memory.clone()));
+        let catalogue = Arc::new(catalogue);
+        Host { catalogue, settings, running: Arc::default(), keeper, turns }
     }
 
     /// From now on, repositories are maintained some time after a push, if the settings say so;
@@ -98,8 +106,9 @@ impl Host {
         };
         let Found { repository, exported_name } = found;
         request.check_allowed_by(repository.config())?;
-        let keeper = self.keeper.clone();
-        Ok(Admitted::new(repository, exported_name, request, self.settings.clone(), place, keeper))
+        let (settings, keeper) = (self.settings.clone(), self.keeper.clone());
+        let turns = self.turns.clone();
+        Ok(Admitted::new(repository, exported_name, request, settings, place, keeper, turns))
     }
 
     fn may_create(&self, request: &Request) -> bool {

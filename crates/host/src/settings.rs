@@ -9,7 +9,7 @@ use serve::ServerInfo;
 use serve::hooks::HookEnvironment;
 use wire::Limits;
 
-use crate::{Caller, Refusal, UpkeepSettings};
+use crate::{Caller, FetchBudget, Refusal, TurnSettings, UpkeepSettings};
 
 /// Who may push, until accounts exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,10 @@ pub struct Settings {
     pub create_branch: String,
     /// Requests that run at the same time.
     pub requests_max: usize,
+    /// How many fetches are worked out at once.
+    pub turns: TurnSettings,
+    /// What one fetch may cost.
+    pub fetch_budget: FetchBudget,
     /// How repositories are maintained behind the traffic.
     pub upkeep: UpkeepSettings,
     /// What one request may hold.
@@ -85,6 +89,8 @@ impl Default for Settings {
             create_hash: HashKind::Sha1,
             create_branch: "main".into(),
             requests_max: 256,
+            turns: TurnSettings::default(),
+            fetch_budget: FetchBudget::default(),
             upkeep: UpkeepSettings::default(),
             limits: Limits::default(),
             engine: repository::Settings::default(),

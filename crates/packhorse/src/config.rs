@@ -72,6 +72,18 @@ pub struct LimitsConfig {
     pub push_commands_max: Option<usize>,
     /// Bytes of rebuilt objects a request keeps to rebuild others from.
     pub delta_cache_bytes: Option<usize>,
+    /// Bytes that all fetches and pushes together may hold.
+    pub memory: Option<usize>,
+    /// Fetches that are worked out at the same time.
+    pub concurrent_fetches: Option<NonZeroUsize>,
+    /// How long a fetch waits for its turn, milliseconds.
+    pub fetch_wait_ms: Option<u64>,
+    /// Objects one fetch may send.
+    pub fetch_objects_max: Option<u64>,
+    /// Bytes one fetch may send.
+    pub fetch_bytes_max: Option<u64>,
+    /// How long one fetch may be worked on, milliseconds; sending does not count.
+    pub fetch_work_ms_max: Option<u64>,
     /// Bytes the largest single object may have in memory.
     pub object_bytes_max: Option<u64>,
     /// Bytes of objects for which one fetch may make deltas that the repository does not have.

@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod dev;
 mod listen;
+mod machine;
 mod maintain;
 mod serve;
 mod stdio;

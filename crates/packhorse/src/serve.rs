@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::{HttpSettings, Server};
-use host::{Catalogue, Host, PushAccess, Settings, UpkeepSettings};
+use host::{Catalogue, Host, MemoryPool, PushAccess, Settings, UpkeepSettings};
 use tokio::net::TcpListener;
 
 use crate::cli::ServeOptions;
 use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig};
+use crate::machine;
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
+/// How long one fetch may be worked on unless told otherwise.
+const FETCH_WORK_MAX: Duration = Duration::from_secs(3600);
 /// Repositories listed one by one at start; more are counted.
 const LISTED_MAX: usize = 20;
 /// Repositories counted at start.
@@ -100,6 +103,15 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     set(limits.wants_max, &mut settings.limits.wants_max);
     set(limits.haves_max, &mut settings.limits.haves_max);
     set(limits.push_commands_max, &mut settings.limits.push_commands_max);
+    let memory = limits.memory.unwrap_or_else(machine::shared_memory_bytes);
+    settings.engine.memory = Arc::new(MemoryPool::new(memory));
+    set(limits.concurrent_fetches.map(NonZeroUsize::get), &mut settings.turns.concurrent_fetches);
+    set(limits.fetch_wait_ms.map(Duration::from_millis), &mut settings.turns.wait_max);
+    let budget = &mut settings.fetch_budget;
+    budget.work_max = Some(FETCH_WORK_MAX);
+    set(limits.fetch_objects_max.map(Some), &mut budget.objects_max);
+    set(limits.fetch_bytes_max.map(Some), &mut budget.bytes_max);
+    set(limits.fetch_work_ms_max.map(Duration::from_millis).map(Some), &mut budget.work_max);
     set(limits.delta_cache_bytes, &mut settings.engine.delta_cache_bytes);
     set(limits.object_bytes_max, &mut settings.engine.object_bytes_max);
     set(limits.fresh_delta_bytes_max, &mut settings.engine.fresh_delta_bytes_max);

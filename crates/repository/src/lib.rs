@@ -12,6 +12,7 @@ pub mod filter;
 pub mod history;
 pub mod incoming;
 pub mod maintenance;
+mod memory;
 mod objects;
 pub mod plan;
 mod progress;
@@ -22,6 +23,7 @@ mod walk;
 
 pub use error::Error;
 pub use filter::{Filter, SparsePatterns};
+pub use memory::{MemoryPool, MemoryShare};
 pub use objects::{Commit, Object, Objects, Slot};
 pub use plan::{PackPlan, PackRequest, Reuse, plan};
 pub use progress::{Progress, Silent, Stage};

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use object::ObjectId;
+use pack::BitSet;
 use pack::entry::{EntryHeader, EntryKind};
 
 use crate::error::{Error, Result};
@@ -143,6 +144,24 @@ impl PackPlan {
         self.reuse
     }
 
+    /// Bytes of the pack that are known before it is made: those that are copied.
+    pub fn bytes_min(&self) -> u64 {
+        let copied = |piece: &Piece| match piece {
+            Piece::Range { start, end, .. }
+            | Piece::Moved { start, end, .. }
+            | Piece::Named { start, end, .. } => end - start,
+            Piece::Whole { .. } | Piece::Fresh { .. } | Piece::Loose(_) => 0,
+        };
+        self.pieces.iter().map(copied).sum()
+    }
+
+    /// Bytes of memory the pack's making holds, beside its cache of rebuilt objects.
+    pub fn held_bytes(&self) -> usize {
+        self.pieces.len() * (size_of::<Piece>() + PackStream::BYTES_PER_PIECE)
+            + self.versions.len() * 2 * size_of::<(Slot, Slot)>()
+            + PackStream::BUFFERS_BYTES
+    }
+
     /// The pack, piece by piece.
     pub fn into_stream(self) -> PackStream {
         PackStream::new(self)
@@ -201,46 +220,88 @@ impl Planner {
             if selected == 0 {
                 continue;
             }
-            let everything = selected == u64::from(placed.count);
             if selected * FEW < u64::from(placed.count) {
                 self.few_entries(placed)?;
                 continue;
             }
-            for pack in placed.unit.packs() {
+            for (pack, selected) in placed.unit.packs().iter().zip(self.selected(placed)?) {
+                if selected.is_empty() {
+                    continue;
+                }
                 self.packs.push(pack.clone());
                 self.pack_pieces_from = self.pieces.len();
-                let alone = placed.unit.packs().len() == 1;
-                if everything && alone && self.ofs_delta && placed.count == pack.index()?.count() {
+                if self.ofs_delta && selected.count() == pack.index()?.count() {
                     let pack_number = self.packs.len() as u32 - 1;
                     let end = pack.entries_end();
                     self.pieces.push(Piece::Range { pack: pack_number, start: 12, end });
-                    self.reuse.objects += placed.count;
-                    self.reuse.in_whole_packs += placed.count;
+                    self.reuse.objects += selected.count();
+                    self.reuse.in_whole_packs += selected.count();
                     self.reuse.whole_packs += 1;
                     continue;
                 }
-                self.pack_entries(placed, pack)?;
+                self.pack_entries(placed, pack, &selected)?;
             }
         }
         Ok(())
     }
 
-    /// The selected entries of one pack, in pack order.
-    fn pack_entries(&mut self, placed: &Placed, pack: &Arc<PackHandle>) -> Result<()> {
-        let number = self.packs.len() as u32 - 1;
-        let single = placed.unit.packs().len() == 1;
-        for at in 0..pack.index()?.count() {
-            let own = pack.own_position(at)?;
-            // Of one pack alone the position is known at once, and most entries are passed over.
-            if single && !self.reached.send.contains(Slot(placed.first_slot + own)) {
+    /// For each pack of a unit, which positions of its own index are sent from it.
+    ///
+    /// Under a multi-pack-index every pack's index is passed through once, side by side with the
+    /// index of all: both are in the order of ids, so nothing is searched for.
+    fn selected(&self, placed: &Placed) -> Result<Vec<BitSet>> {
+        let packs = placed.unit.packs();
+        let mut selected = Vec::with_capacity(packs.len());
+        for pack in packs {
+            selected.push(BitSet::new(pack.index()?.count()));
+        }
+        let single = placed.unit.is_one_pack();
+        let mut next = vec![0; packs.len()];
+        for slot in self.reached.send.iter_packed(placed.first_slot, placed.count) {
+            let position = slot.0 - placed.first_slot;
+            if single {
+                selected[0].set(position);
                 continue;
             }
-            let start = pack.offset_in_order(at)?;
-            let Some(position) = placed.unit.position_of_own(pack, own, start)? else { continue };
-            if self.reached.send.contains(Slot(placed.first_slot + position)) {
-                let end = pack.offset_in_order(at + 1)?;
-                self.entry((pack, number), (start, end), Slot(placed.first_slot + position))?;
+            let number = placed.unit.pack_number(position)?;
+            let (index, id) = (packs[number].index()?, placed.unit.id_at(position)?);
+            while next[number] < index.count() && index.id_bytes_at(next[number]) < id.as_bytes() {
+                next[number] += 1;
             }
+            if next[number] == index.count() || index.id_bytes_at(next[number]) != id.as_bytes() {
+                return Err(packs[number].corrupt("the multi-pack-index names an object it lacks"));
+            }
+            selected[number].set(next[number]);
+        }
+        Ok(selected)
+    }
+
+    /// The selected entries of one pack, in pack order.
+    fn pack_entries(
+        &mut self,
+        placed: &Placed,
+        pack: &Arc<PackHandle>,
+        selected: &BitSet,
+    ) -> Result<()> {
+        let number = self.packs.len() as u32 - 1;
+        let single = placed.unit.is_one_pack();
+        // Whose slots are of interest only where deltas may be made.
+        let by_slot = self.thin && !self.reached.versions.is_empty();
+        for at in 0..pack.index()?.count() {
+            let own = pack.own_position(at)?;
+            if !selected.get(own) {
+                continue;
+            }
+            let extent = (pack.offset_in_order(at)?, pack.offset_in_order(at + 1)?);
+            let slot = match (by_slot, single) {
+                (false, _) => None,
+                (true, true) => Some(Slot(placed.first_slot + own)),
+                (true, false) => {
+                    let position = placed.unit.position(&pack.index()?.id_at(own))?;
+                    position.map(|position| Slot(placed.first_slot + position))
+                }
+            };
+            self.entry((pack, number), extent, slot)?;
         }
         Ok(())
     }
@@ -265,7 +326,7 @@ impl Planner {
                 self.pack_pieces_from = self.pieces.len();
             }
             let end = pack.entry_end(start)?;
-            self.entry((&pack, self.packs.len() as u32 - 1), (start, end), slot)?;
+            self.entry((&pack, self.packs.len() as u32 - 1), (start, end), Some(slot))?;
         }
         Ok(())
     }
@@ -274,7 +335,7 @@ impl Planner {
         &mut self,
         (pack, number): (&Arc<PackHandle>, u32),
         (start, end): (u64, u64),
-        slot: Slot,
+        slot: Option<Slot>,
     ) -> Result<()> {
         let header = parse_header(pack, start)?;
         let piece = match header.kind {
@@ -287,7 +348,10 @@ impl Planner {
         };
         let sent_whole =
             matches!(header.kind, EntryKind::Base(_)) || matches!(piece, Piece::Whole { .. });
-        if sent_whole && self.thin && self.reached.versions.contains_key(&slot) {
+        if sent_whole
+            && self.thin
+            && let Some(slot) = slot.filter(|slot| self.reached.versions.contains_key(slot))
+        {
             let size = match header.kind {
                 EntryKind::Base(_) => header.size,
                 _ => delta_result_size(pack, start, &header)?,

@@ -7,13 +7,16 @@ use storage::{BlobStore, LocalPaths, Parts, RefStore};
 
 use crate::error::Result;
 use crate::incoming::{Incoming, IncomingOptions};
+use crate::memory::MemoryPool;
 use crate::objects::{Objects, PackSet};
 
 /// Settings of the engine that are not Git configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Bytes of rebuilt objects one request keeps to rebuild others from.
+    /// Bytes of rebuilt objects one request keeps to rebuild others from, at most.
     pub delta_cache_bytes: usize,
+    /// What the caches of all requests take their memory from.
+    pub memory: Arc<MemoryPool>,
     /// Bytes the largest single object may have in memory.
     pub object_bytes_max: u64,
     /// Bytes of objects for which one fetch may make deltas that the repository does not have.
@@ -24,6 +27,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             delta_cache_bytes: 16 << 20,
+            memory: Arc::new(MemoryPool::unlimited()),
             object_bytes_max: 2 << 30,
             fresh_delta_bytes_max: 32 << 20,
         }

@@ -11,7 +11,9 @@ use pack::delta::create::BaseIndex;
 use pack::entry::{self, EntryKind};
 
 use crate::error::{Error, Result};
-use crate::objects::{Cached, LooseOrPacked, PackHandle, Reader, Slot, entry_header};
+use crate::objects::{
+    CACHE_BYTES_MIN, Cached, LooseOrPacked, PackHandle, Reader, Slot, entry_header,
+};
 use crate::plan::{PackPlan, Piece};
 
 /// The most bytes handed on in one slice.
@@ -72,10 +74,15 @@ struct LooseEntry {
 }
 
 impl PackStream {
+    /// What is noted of each piece that was sent.
+    pub(crate) const BYTES_PER_PIECE: usize = size_of::<Placement>();
+    /// Buffers, and a cache that has only begun to fill.
+    pub(crate) const BUFFERS_BYTES: usize = 2 * BUFFER_BYTES + CACHE_BYTES_MIN;
+
     pub(crate) fn new(plan: PackPlan) -> Self {
         let hash = plan.objects.hash();
         let settings = plan.objects.settings();
-        let reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+        let reader = Reader::of_request(settings);
         let sum = match stored_whole(&plan) {
             true => Sum::Stored,
             false => Sum::Computed(Checksum::new(hash)),

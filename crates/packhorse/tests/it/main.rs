@@ -4,6 +4,7 @@
 
 mod bad_packs;
 mod bad_requests;
+mod budgets;
 mod circle;
 mod command_line;
 mod damage;

@@ -11,7 +11,7 @@ use crate::objects::{Objects, Reader, Slot};
 pub(super) fn check(objects: &Objects, missing: FxHashSet<(ObjectId, Option<Kind>)>) -> Result<()> {
     let mut open: FxHashMap<ObjectId, Option<Kind>> = missing.into_iter().collect();
     let settings = objects.settings();
-    let mut reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+    let mut reader = Reader::of_request(settings);
     for placed in objects.units().iter() {
         let mut promisors = Vec::new();
         for pack in placed.unit.packs() {

@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
         let settings = shared.objects.settings();
         Walk {
             shared,
-            reader: Reader::new(settings.delta_cache_bytes, settings.object_bytes_max),
+            reader: Reader::of_request(settings),
             recent_trees: RecentIds::new(shared.objects.hash().len()),
             recent_blobs: RecentIds::new(shared.objects.hash().len()),
             stack: Vec::new(),

@@ -21,10 +21,16 @@ use super::table::{Stored, Table};
 use super::thin::Completion;
 use super::tree_walk::TreeWalk;
 use crate::error::Result;
+use crate::memory::MemoryShare;
 use crate::progress::{Progress, Stage};
 
 /// How often the caller's progress hears of the threads' work.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What one thread always has, bytes.
+const SHARE_BYTES_MIN: usize = 512 << 10;
+/// How much more than its pack a set of objects is taken to be when it is rebuilt.
+const INFLATION: usize = 16;
 
 /// What the threads of one resolution share.
 pub(super) struct Shared<'a> {
@@ -36,6 +42,8 @@ pub(super) struct Shared<'a> {
     pub resolved: AtomicU64,
     /// Held by the thread that rebuilds objects larger than its share of the budget.
     pub large: Mutex<()>,
+    /// What all threads together may hold.
+    memory: MemoryShare,
     next_entry: AtomicU32,
     failed: AtomicBool,
 }
@@ -76,7 +84,14 @@ impl<'a> Shared<'a> {
         table: &'a Table,
         family: &'a Family,
     ) -> Self {
+        let Context { options, existing, .. } = context;
+        // A small pack needs little.
+        let most = (table.entries_end() as usize).saturating_mul(INFLATION);
+        let least = options.threads.max(1) * SHARE_BYTES_MIN;
+        let most = most.saturating_add(least).min(options.memory_budget_bytes);
+        let memory = existing.objects.settings().memory.take_some(least.min(most), most);
         Shared {
+            memory,
             context,
             pack,
             table,
@@ -86,6 +101,11 @@ impl<'a> Shared<'a> {
             next_entry: AtomicU32::new(0),
             failed: AtomicBool::new(false),
         }
+    }
+
+    /// What one thread may hold, bytes.
+    pub fn share_bytes(&self) -> usize {
+        self.memory.bytes() / self.context.options.threads.max(1)
     }
 
     /// Whether another thread has failed, so that this one may stop.

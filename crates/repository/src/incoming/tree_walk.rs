@@ -50,7 +50,6 @@ pub(super) struct TreeWalk<'a> {
 
 impl<'a> TreeWalk<'a> {
     pub fn new(shared: &'a Shared<'a>) -> Self {
-        let options = shared.context.options;
         TreeWalk {
             shared,
             path: Vec::new(),
@@ -62,7 +61,7 @@ impl<'a> TreeWalk<'a> {
             held_bytes: 0,
             spare: VecDeque::new(),
             spare_bytes: 0,
-            share_bytes: options.memory_budget_bytes / options.threads.max(1),
+            share_bytes: shared.share_bytes(),
             droppable_from: 1,
             large: None,
         }

@@ -37,7 +37,7 @@ impl<'o> ChangedPaths<'o> {
     /// Finds up to `paths_max` paths for each pair of trees.
     pub fn new(objects: &'o Objects, paths_max: u32) -> Self {
         let settings = objects.settings();
-        let reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+        let reader = Reader::of_request(settings);
         let (paths, open) = Default::default();
         ChangedPaths { objects, reader, paths_max: paths_max as usize, paths, open }
     }

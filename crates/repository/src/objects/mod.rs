@@ -22,7 +22,7 @@ use storage::BlobStore;
 use crate::error::{Error, Result};
 use crate::repository::Settings;
 
-pub(crate) use delta_cache::{Cached, DeltaCache};
+pub(crate) use delta_cache::{CACHE_BYTES_MIN, Cached, DeltaCache};
 pub(crate) use graph::{Generation, Recency, open_graph_in};
 pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
@@ -67,6 +67,9 @@ pub struct Commit {
 
 /// Serial numbers from here on are those of packs in a store that was added to a view.
 pub(crate) const FIRST_EXTRA_SERIAL: u32 = u32::MAX / 2;
+
+/// Sets of objects that a request for a pack has at the same time.
+const FETCH_SETS: usize = 6;
 
 /// A unit and the slot of its position 0.
 #[derive(Clone)]
@@ -150,7 +153,7 @@ impl Objects {
         own_shallow: FxHashSet<ObjectId>,
         settings: Settings,
     ) -> Objects {
-        let reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+        let reader = Reader::of_request(&settings);
         Objects {
             view: Arc::new(View {
                 set,
@@ -199,6 +202,13 @@ impl Objects {
     /// How many slots packed objects have.
     pub(crate) fn packed_count(&self) -> u32 {
         self.units().last().map_or(0, |last| last.first_slot + last.count)
+    }
+
+    /// Bytes a request for a pack holds at least while it is worked out: the sets of objects,
+    /// caches that have only begun to fill, tables of a fixed size.
+    pub fn fetch_bytes_min(&self) -> usize {
+        let set = self.packed_count() as usize / 8;
+        set * FETCH_SETS + crate::walk::TABLES_BYTES + 3 * CACHE_BYTES_MIN
     }
 
     /// The object's slot; `None` when the repository does not have it.

@@ -9,6 +9,7 @@ use super::Objects;
 use super::delta_cache::{Cached, DeltaCache};
 use super::pack_handle::PackHandle;
 use crate::error::{Error, Result};
+use crate::repository::Settings;
 
 /// Deltas on the way from an object to its base; git writes at most 4095, by default 50.
 const CHAIN_LENGTH_MAX: usize = 10_000;
@@ -27,6 +28,13 @@ enum BaseAt {
 }
 
 impl Reader {
+    /// A reader whose cache is as big as a request's may be.
+    pub fn of_request(settings: &Settings) -> Self {
+        let cache = DeltaCache::sharing(settings.delta_cache_bytes, &settings.memory);
+        Reader { cache, delta: Vec::new(), object_bytes_max: settings.object_bytes_max }
+    }
+
+    /// A reader with a cache of its own.
     pub fn new(cache_bytes: usize, object_bytes_max: u64) -> Self {
         Reader { cache: DeltaCache::new(cache_bytes), delta: Vec::new(), object_bytes_max }
     }

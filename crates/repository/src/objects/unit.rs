@@ -59,13 +59,28 @@ impl Unit {
             UnitIndex::Multi { midx, packs, .. } => {
                 let pack::midx::Location { pack, offset } =
                     midx.location_at(position).map_err(Error::format("multi-pack-index"))?;
-                let pack = packs.get(pack as usize).ok_or_else(|| Error::Format {
-                    what: "multi-pack-index".into(),
-                    source: pack::Error::Corrupt { what: "a pack number past the last pack" },
-                })?;
+                let pack = packs.get(pack as usize).ok_or_else(no_such_pack)?;
                 Ok((pack, offset))
             }
         }
+    }
+
+    /// Which of [`Unit::packs`] an object is read from.
+    pub fn pack_number(&self, position: u32) -> Result<usize> {
+        match &self.index {
+            UnitIndex::Single(_) => Ok(0),
+            UnitIndex::Multi { midx, packs, .. } => {
+                let place =
+                    midx.location_at(position).map_err(Error::format("multi-pack-index"))?;
+                let number = place.pack as usize;
+                (number < packs.len()).then_some(number).ok_or_else(no_such_pack)
+            }
+        }
+    }
+
+    /// Whether the unit is a pack under its own index, so that positions are that index's.
+    pub fn is_one_pack(&self) -> bool {
+        matches!(self.index, UnitIndex::Single(_))
     }
 
     /// The packs of the unit.
@@ -171,5 +186,12 @@ impl Unit {
         placed.sort_unstable();
         let order = placed.into_iter().map(|(_, _, position)| position).collect();
         Ok(self.computed_order.get_or_init(|| order))
+    }
+}
+
+fn no_such_pack() -> Error {
+    Error::Format {
+        what: "multi-pack-index".into(),
+        source: pack::Error::Corrupt { what: "a pack number past the last pack" },
     }
 }

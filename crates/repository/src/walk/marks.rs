@@ -105,6 +105,9 @@ pub(crate) struct RecentIds {
 /// Entries of the table: 1 MiB, which fits the second-level cache of today's processors.
 const RECENT_IDS: usize = 1 << 15;
 
+/// What the tables of one walk take, bytes.
+pub(crate) const TABLES_BYTES: usize = 2 * RECENT_IDS * ID_BYTES_MAX;
+
 impl RecentIds {
     pub fn new(id_bytes: usize) -> Self {
         RecentIds { table: vec![[0; ID_BYTES_MAX]; RECENT_IDS], id_bytes }

@@ -27,7 +27,7 @@ use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
 
 pub(crate) use changes::Versions;
-pub(crate) use marks::{Marks, RecentIds};
+pub(crate) use marks::{Marks, RecentIds, TABLES_BYTES};
 pub(crate) use tree_scan::TreeScanner;
 pub(crate) use trees::{first_entry, in_pack_order};
 
@@ -96,8 +96,8 @@ impl<'a> Walk<'a> {
         Walk {
             objects,
             units: objects.units(),
-            reader: Reader::new(settings.delta_cache_bytes, settings.object_bytes_max),
-            scanner: TreeScanner::new(settings.delta_cache_bytes),
+            reader: Reader::of_request(settings),
+            scanner: TreeScanner::of_request(settings),
             recent_blobs: RecentIds::new(objects.hash().len()),
             recent_trees: RecentIds::new(objects.hash().len()),
             send: Marks::new(packed),

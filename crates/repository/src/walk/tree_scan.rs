@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::objects::{
     Cached, DeltaCache, Objects, PackHandle, Placed, Reader, Slot, entry_header, inflate,
 };
+use crate::repository::Settings;
 
 /// A tree and its entries' boundaries.
 pub(super) struct ScannedTree {
@@ -60,6 +61,13 @@ pub(crate) struct TreeScanner {
 }
 
 impl TreeScanner {
+    /// A scanner that remembers as much as a request may.
+    pub fn of_request(settings: &Settings) -> Self {
+        let scanned = DeltaCache::sharing(settings.delta_cache_bytes, &settings.memory);
+        TreeScanner { scanned, delta: Vec::new() }
+    }
+
+    /// A scanner with a cache of its own.
     pub fn new(cache_bytes: usize) -> Self {
         TreeScanner { scanned: DeltaCache::new(cache_bytes), delta: Vec::new() }
     }

@@ -10,6 +10,7 @@ use wire::reply::{self, Section};
 use wire::{Band, FetchRequest, PacketReader, PacketWriter, Sideband, Sink};
 
 use super::UploadPack;
+use super::gate::Turn;
 use super::negotiate::{Common, Ended, Rounds, acknowledge};
 use super::progress::{self, ClientProgress};
 use super::refs::{Refs, peeled_id};
@@ -182,14 +183,24 @@ impl Fetch<'_> {
     ) -> Result<(), Error> {
         let pack_request = self.pack_request(request, common, boundary)?;
         let quiet = request.no_progress;
+        let session = self.session;
+        let keep_alive = self.settings.keep_alive;
         let mut progress =
-            ClientProgress::new(band, quiet, self.settings.keep_alive, self.session.now);
-        let plan = plan(self.objects, &pack_request, &mut progress)?;
+            ClientProgress::new(band, quiet, keep_alive, session.budget, session.now);
+        let bytes = self.objects.fetch_bytes_min();
+        let Turn { work, mut memory } =
+            session.gate.enter(bytes, &mut |before| progress.waiting(before))?;
+        progress.admitted()?;
+        let plan = progress.work(|progress| plan(self.objects, &pack_request, progress))?;
+        progress.check(plan.object_count().into(), plan.bytes_min())?;
+        // What is left to do waits for the client most of the time.
+        drop(work);
+        memory.shrink_to(plan.held_bytes());
         let total = progress::total(plan.object_count(), plan.reuse());
         let mut stream = plan.into_stream();
-        while let Some(chunk) = stream.next()? {
-            band.data(chunk)?;
-            band.flush()?;
+        while let Some(chunk) = progress.work(|_| stream.next())? {
+            progress.data(chunk)?;
+            progress.check(0, stream.written())?;
         }
         if !quiet {
             band.progress(total.as_bytes())?;

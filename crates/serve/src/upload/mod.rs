@@ -6,6 +6,7 @@
 mod advertise;
 mod fetch;
 mod filter;
+mod gate;
 mod ls_refs;
 mod negotiate;
 mod object_info;
@@ -26,6 +27,8 @@ use fetch::Fetch;
 use refs::Refs;
 use settings::UploadSettings;
 
+pub use gate::{FetchBudget, FetchGate, Turn};
+
 /// One exchange of upload-pack with one client.
 pub struct UploadPack<'a> {
     /// The repository that is read.
@@ -40,6 +43,10 @@ pub struct UploadPack<'a> {
     pub namespace: Namespace,
     /// What the server says about itself.
     pub server: &'a ServerInfo,
+    /// Says when a fetch may be worked out.
+    pub gate: &'a dyn FetchGate,
+    /// What one fetch may cost.
+    pub budget: &'a FetchBudget,
     /// The clock progress is timed by.
     pub now: fn() -> Instant,
 }

@@ -45,7 +45,7 @@ impl Covered {
             bits[unit.position_of_bit(bit)? as usize] = bit;
         }
         let settings = objects.settings();
-        let reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+        let reader = Reader::of_request(settings);
         Ok(Covered { objects, unit, bits, reader })
     }
 

@@ -234,7 +234,7 @@ fn drop_old(
     let mut old: BTreeSet<ObjectId> =
         unreached.iter().filter(|(_, time)| **time < cutoff).map(|(id, _)| *id).collect();
     let settings = objects.settings();
-    let mut reader = Reader::new(settings.delta_cache_bytes, settings.object_bytes_max);
+    let mut reader = Reader::of_request(settings);
     while let Some(id) = open.pop() {
         let Some(slot) = objects.slot(&id)? else { continue };
         for_each_link(objects, &id, slot, &mut reader, &mut |link| {

@@ -1,0 +1,3 @@
+//! The host as a front-end meets it.
+
+mod turns;

@@ -1,0 +1,47 @@
+//! What the machine has.
+
+use std::fs;
+
+/// The part of the machine's memory that requests share unless told otherwise.
+const SHARED_PART: u64 = 4;
+/// Less than this is not worth sharing, bytes.
+const SHARED_BYTES_MIN: u64 = 64 << 20;
+
+/// Bytes that requests may share: a quarter of what this process may use.
+pub fn shared_memory_bytes() -> usize {
+    let total = memory_of_machine();
+    let limits = [total, memory_of_group("memory.max"), memory_of_group("memory.high")];
+    let usable = limits.into_iter().flatten().min().unwrap_or(0);
+    usize::try_from((usable / SHARED_PART).max(SHARED_BYTES_MIN)).unwrap_or(usize::MAX)
+}
+
+/// `MemTotal` of proc_meminfo(5).
+fn memory_of_machine() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// A limit of this process' control group (version 2); `None` where there is none.
+fn memory_of_group(limit: &str) -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let text = fs::read_to_string(format!("/sys/fs/cgroup/{group}/{limit}")).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_machine_is_shared() {
+        let total = memory_of_machine().expect("Linux tells");
+        assert!(total > 16 << 20, "{total}");
+        let shared = shared_memory_bytes() as u64;
+        assert!(
+            shared >= SHARED_BYTES_MIN && shared <= (total / SHARED_PART).max(SHARED_BYTES_MIN)
+        );
+    }
+}
