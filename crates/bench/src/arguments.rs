@@ -8,17 +8,21 @@ use crate::suites::SUITES;
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTIONS] [SUITE ...]
 
-Suites: clone, fetch, refs, push, index, repack, idle (all by default)
+Suites: clone, concurrent, filter, shallow, fetch, refs, push, index, repack, idle
+(all by default)
 
   --repo PATH      measure on this repository (a generated one by default)
   --objects N      size of the generated repository (100000)
-  --runs N         measured runs of each program; the median counts (5)
+  --runs N         measured runs of each program; the least time of each counts (5)
   --threads N      threads for index and repack (the machine's)
   --json FILE      write the figures as JSON too
   --self-check     git stands in for packhorse: every ratio should be near 1
 
 Packhorse is the program named by $PACKHORSE; git is the one on PATH.
 ";
+
+/// Makes this program write a file to standard output and do nothing else.
+pub(crate) const COPY_FILE: &str = "--copy-file";
 
 const OBJECTS_DEFAULT: usize = 100_000;
 const RUNS_DEFAULT: usize = 5;

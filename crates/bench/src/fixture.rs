@@ -13,8 +13,11 @@ use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::programs::Programs;
 
+/// Where `git pack-objects` puts packs, seen from a bare repository.
+const PACK_STEM: &str = "objects/pack/pack";
 const SEED: u64 = 2;
-const REFS: usize = 100_000;
+/// Packs of the repository that has many.
+const PACKS: usize = 21;
 
 /// Prepared repositories.
 #[derive(Debug)]
@@ -70,10 +73,42 @@ impl Fixtures {
         })
     }
 
-    /// A small history under 100,000 packed refs.
-    pub(crate) fn many_refs(&self) -> Outcome<PathBuf> {
-        prepare(&self.cache.join(format!("refs-{REFS}.git")), |to| {
-            Scenario::many_refs(REFS).build(&RealGit::new(), to);
+    /// The same objects in many packs, as pushes leave them, under a multi-pack-index with a
+    /// bitmap.
+    pub(crate) fn many_packs(&self, git: &RealGit) -> Outcome<PathBuf> {
+        prepare(&self.plain.with_file_name("packs.git"), |to| {
+            copy_links(git, &self.plain, to);
+            let commits = git.ok(to, &["rev-list", "--topo-order", "--reverse", "--all"]);
+            let commits: Vec<&str> = commits.lines().collect();
+            let old = files(&to.join("objects/pack"), "")?;
+            let mut before: Option<&str> = None;
+            for part in 1..=PACKS {
+                let tip = commits[commits.len() * part / PACKS - 1];
+                let not = before.map_or(String::new(), |before| format!("--not\n{before}\n"));
+                let mut pack = vec!["pack-objects", "--revs", "--quiet", "--delta-base-offset"];
+                let revisions = match part {
+                    // The last part takes what no part had, other branches and tags too.
+                    PACKS => {
+                        pack.push("--all");
+                        not
+                    }
+                    _ => format!("{tip}\n{not}"),
+                };
+                pack.push(PACK_STEM);
+                git.ok_with_input(to, &pack, revisions.as_bytes());
+                before = Some(tip);
+            }
+            old.iter().try_for_each(fs::remove_file)?;
+            git.ok(to, &["multi-pack-index", "write", "--bitmap"]);
+            git.ok(to, &["fsck", "--connectivity-only"]);
+            Ok(())
+        })
+    }
+
+    /// A small history under so many packed refs.
+    pub(crate) fn many_refs(&self, refs: usize) -> Outcome<PathBuf> {
+        prepare(&self.cache.join(format!("refs-{refs}.git")), |to| {
+            Scenario::many_refs(refs).build(&RealGit::new(), to);
             Ok(())
         })
     }
@@ -130,11 +165,12 @@ fn key(git: &RealGit, repo: &Path) -> String {
     format!("{:016x}", hasher.finish())
 }
 
+/// The files of a folder with this extension; all of them when it is empty.
 fn files(folder: &Path, extension: &str) -> Outcome<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|e| e == extension) {
+        if extension.is_empty() || path.extension().is_some_and(|e| e == extension) {
             found.push(path);
         }
     }

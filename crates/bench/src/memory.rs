@@ -31,14 +31,15 @@ pub(crate) struct MemorySampler {
 }
 
 impl MemorySampler {
-    /// Starts sampling the tree below (and with) this process.
-    pub(crate) fn start(pid: u32) -> Self {
+    /// Starts sampling the trees below (and with) these processes.
+    pub(crate) fn start(pids: Vec<u32>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let peak_bytes = Arc::new(AtomicU64::new(0));
         let (stop, peak) = (Arc::clone(&over), Arc::clone(&peak_bytes));
         let thread = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                peak.fetch_max(tree_anonymous_bytes(pid), Ordering::Relaxed);
+                let sum = pids.iter().map(|pid| tree_anonymous_bytes(*pid)).sum();
+                peak.fetch_max(sum, Ordering::Relaxed);
                 std::thread::sleep(SAMPLE_INTERVAL);
             }
         });

@@ -16,6 +16,15 @@ const AGENT: &str = "agent=packhorse-bench/1";
 /// Longest packet, with its length field, in bytes.
 const PACKET_BYTES_MAX: usize = 65_520;
 
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fetch<'a> {
+    pub(crate) wants: &'a [String],
+    pub(crate) haves: &'a [String],
+    pub(crate) filter: Option<&'a str>,
+    pub(crate) depth: Option<u32>,
+}
+
 /// A session on one road.
 pub(crate) struct Client<'r> {
     road: &'r mut dyn Road,
@@ -52,9 +61,14 @@ impl<'r> Client<'r> {
 
     /// All branches and tags, as a clone asks for them: how many, and their distinct ids.
     pub(crate) fn ls_refs(&mut self) -> Outcome<(usize, Vec<String>)> {
-        let arguments = ["peel", "symrefs", "ref-prefix HEAD", "ref-prefix refs/heads/"];
+        self.refs_under(&["HEAD", "refs/heads/", "refs/tags/"])
+    }
+
+    /// The refs under some prefixes: how many, and their distinct ids.
+    pub(crate) fn refs_under(&mut self, prefixes: &[&str]) -> Outcome<(usize, Vec<String>)> {
         let mut request = self.command("ls-refs");
-        arguments.iter().chain(&["ref-prefix refs/tags/"]).for_each(|l| push(&mut request, l));
+        ["peel", "symrefs"].iter().for_each(|line| push(&mut request, line));
+        prefixes.iter().for_each(|prefix| push(&mut request, &format!("ref-prefix {prefix}")));
         request.extend_from_slice(b"0000");
         self.road.send(&request)?;
         let (mut count, mut ids) = (0, Vec::new());
@@ -68,23 +82,26 @@ impl<'r> Client<'r> {
     }
 
     /// Fetches in one round. `verify` checks the pack's trailer, at the cost of hashing it.
-    pub(crate) fn fetch(
-        &mut self,
-        wants: &[String],
-        haves: &[String],
-        verify: bool,
-    ) -> Outcome<Answer> {
+    pub(crate) fn fetch(&mut self, fetch: &Fetch<'_>, verify: bool) -> Outcome<Answer> {
+        let Fetch { wants, haves, filter, depth } = *fetch;
         let mut request = self.command("fetch");
         ["thin-pack", "no-progress", "include-tag", "ofs-delta"]
             .iter()
             .for_each(|line| push(&mut request, line));
         wants.iter().for_each(|id| push(&mut request, &format!("want {id}")));
         haves.iter().for_each(|id| push(&mut request, &format!("have {id}")));
+        filter.iter().for_each(|filter| push(&mut request, &format!("filter {filter}")));
+        depth.iter().for_each(|depth| push(&mut request, &format!("deepen {depth}")));
         push(&mut request, "done");
         request.extend_from_slice(b"0000");
         let start = Instant::now();
         self.road.send(&request)?;
-        match self.text()?.as_deref() {
+        let mut section = self.text()?;
+        if section.as_deref() == Some("shallow-info") {
+            while self.text()?.is_some() {}
+            section = self.text()?;
+        }
+        match section.as_deref() {
             Some("packfile") => self.receive(start, verify),
             other => Err(format!("the server sends no pack, but {other:?}").into()),
         }

@@ -79,8 +79,9 @@ pub(crate) enum Piece {
     Named { pack: u32, start: u64, end: u64 },
     /// A packed object whose delta's base is not at hand: rebuilt and sent whole.
     Whole { pack: u32, start: u64 },
-    /// An object of which the client has another version: a delta on that, if it is small.
-    Fresh { pack: u32, start: u64, end: u64, slot: Slot },
+    /// An object of which the client has another version: a delta on that, if it is smaller than
+    /// what is stored, or what is stored cannot be sent.
+    Fresh { pack: u32, start: u64, end: u64, slot: Slot, stored: bool },
     /// A loose object.
     Loose(Slot),
 }
@@ -170,6 +171,8 @@ impl PackPlan {
 
 /// A delta would save little of smaller objects.
 const FRESH_BYTES_MIN: u64 = 128;
+/// Or of what is stored in fewer bytes.
+const FRESH_STORED_BYTES_MIN: u64 = 256;
 
 /// Fewer than one object in so many: they are looked up one by one.
 const FEW: u64 = 16;
@@ -346,20 +349,12 @@ impl Planner {
             EntryKind::RefDelta { .. } => Piece::Whole { pack: number, start },
             EntryKind::OfsDelta { .. } => self.distance_delta(pack, number, start, end, &header)?,
         };
-        let sent_whole =
-            matches!(header.kind, EntryKind::Base(_)) || matches!(piece, Piece::Whole { .. });
-        if sent_whole
-            && self.thin
+        if self.thin
             && let Some(slot) = slot.filter(|slot| self.reached.versions.contains_key(slot))
+            && let Some(fresh) = self.fresh((pack, number), (start, end), slot, &header, &piece)?
         {
-            let size = match header.kind {
-                EntryKind::Base(_) => header.size,
-                _ => delta_result_size(pack, start, &header)?,
-            };
-            if self.may_make_delta(size) {
-                self.pieces.push(Piece::Fresh { pack: number, start, end, slot });
-                return Ok(());
-            }
+            self.pieces.push(fresh);
+            return Ok(());
         }
         if !matches!(piece, Piece::Whole { .. }) {
             self.reuse.objects += 1;
@@ -375,6 +370,34 @@ impl Planner {
             self.pieces.push(piece);
         }
         Ok(())
+    }
+
+    /// The entry as a delta on the version the client has, when that is worth it: instead of an
+    /// object stored whole, or of a delta on something else the client has, as long as the budget
+    /// lasts; instead of an object that must be deflated anew, always.
+    fn fresh(
+        &mut self,
+        (pack, number): (&Arc<PackHandle>, u32),
+        (start, end): (u64, u64),
+        slot: Slot,
+        header: &EntryHeader,
+        piece: &Piece,
+    ) -> Result<Option<Piece>> {
+        let stored = !matches!(piece, Piece::Whole { .. });
+        let is_whole = matches!(header.kind, EntryKind::Base(_));
+        if stored && !is_whole && !matches!(piece, Piece::Named { .. }) {
+            return Ok(None);
+        }
+        if stored {
+            let size = match is_whole {
+                true => header.size,
+                false => delta_result_size(pack, start, header)?,
+            };
+            if end - start < FRESH_STORED_BYTES_MIN || !self.may_make_delta(size) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Piece::Fresh { pack: number, start, end, slot, stored }))
     }
 
     fn distance_delta(

@@ -19,7 +19,8 @@ pub struct Settings {
     pub memory: Arc<MemoryPool>,
     /// Bytes the largest single object may have in memory.
     pub object_bytes_max: u64,
-    /// Bytes of objects for which one fetch may make deltas that the repository does not have.
+    /// Bytes of objects for which one fetch may make deltas in place of what the repository
+    /// stores.
     pub fresh_delta_bytes_max: u64,
 }
 
@@ -29,7 +30,7 @@ impl Default for Settings {
             delta_cache_bytes: 16 << 20,
             memory: Arc::new(MemoryPool::unlimited()),
             object_bytes_max: 2 << 30,
-            fresh_delta_bytes_max: 32 << 20,
+            fresh_delta_bytes_max: 4 << 20,
         }
     }
 }

@@ -22,6 +22,8 @@ const SLICE_BYTES: u64 = 1 << 20;
 const GATHER_BYTES: u64 = 4096;
 /// The buffer's size.
 const BUFFER_BYTES: usize = 64 << 10;
+/// No delta is made on a base larger than this, bytes: its index would take as much again.
+const DELTA_BASE_BYTES_MAX: u64 = 32 << 20;
 /// Input taken from a loose object at a time, bytes.
 const LOOSE_READ_BYTES: usize = 32 << 10;
 
@@ -156,37 +158,41 @@ impl PackStream {
             Piece::Moved { pack, start, end } => self.moved(pack, start, end),
             Piece::Named { pack, start, end } => self.named(pack, start, end),
             Piece::Whole { pack, start } => self.whole(pack, start),
-            Piece::Fresh { pack, start, end, slot } => self.fresh(pack, start, end, slot),
+            Piece::Fresh { pack, start, end, slot, stored } => {
+                self.fresh(pack, start, end, slot, stored)
+            }
             Piece::Loose(slot) => self.open_loose(slot),
         }
     }
 
     /// A delta on what the client has, or the object as it is stored when that is smaller.
-    fn fresh(&mut self, number: u32, start: u64, end: u64, slot: Slot) -> Result<()> {
+    fn fresh(&mut self, number: u32, start: u64, end: u64, slot: Slot, stored: bool) -> Result<()> {
         let pack = self.plan.packs[number as usize].clone();
         let object = self.reader.read(&self.plan.objects, &pack, start)?;
         if let Some((base, delta)) = self.delta_for(slot, &object)? {
             let mut compressed = Vec::new();
             pack::inflate::deflate(&delta, self.level, &mut compressed);
-            if (compressed.len() as u64) < end - start {
+            if !stored || (compressed.len() as u64) < end - start {
                 let kind = EntryKind::RefDelta { base };
                 self.new_header(number, start, end, &kind, delta.len() as u64);
                 self.gather(&compressed);
                 return Ok(());
             }
         }
-        if matches!(entry_header(&pack, start)?.kind, EntryKind::Base(_)) {
-            self.place(number, start, end);
-            return self.stored(number, start, end);
+        match entry_header(&pack, start)?.kind {
+            _ if !stored => self.whole(number, start),
+            EntryKind::OfsDelta { .. } => self.named(number, start, end),
+            EntryKind::Base(_) | EntryKind::RefDelta { .. } => {
+                self.place(number, start, end);
+                self.stored(number, start, end)
+            }
         }
-        self.whole(number, start)
     }
 
     /// The object as a delta on the version the client has, if that is worth it.
     fn delta_for(&mut self, slot: Slot, object: &Cached) -> Result<Option<(ObjectId, Vec<u8>)>> {
         let Some(base) = self.plan.versions.get(&slot).copied() else { return Ok(None) };
-        let bytes_max = self.plan.objects.settings().fresh_delta_bytes_max;
-        if self.plan.objects.header_of(base)?.1 > bytes_max {
+        if self.plan.objects.header_of(base)?.1 > DELTA_BASE_BYTES_MAX {
             return Ok(None);
         }
         let id = self.plan.objects.id(base)?;

@@ -6,22 +6,32 @@ use super::{Bench, Shown};
 use crate::Outcome;
 use crate::cost::{self, Answer};
 use crate::programs::Side;
-use crate::protocol::Client;
+use crate::protocol::{Client, Fetch};
 use crate::report::Goal;
 use crate::transport::{Http, Road, Streams};
 
-const COMMITS: usize = 100;
+const COMMITS: [(&str, usize); 2] = [("newest commit", 1), ("last 100 commits", 100)];
 
 pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let plain = bench.fixtures.plain().to_owned();
     let bitmapped = bench.fixtures.bitmapped(bench.programs.git())?;
-    over_streams(bench, "last 100 commits", &plain, Some(Goal::Ratio(0.5)))?;
-    over_streams(bench, "last 100 commits, bitmap", &bitmapped, None)?;
-    over_http(bench, "last 100 commits, our HTTP", &plain)
+    let goal = Some(Goal::Ratio(0.2));
+    for (case, commits) in COMMITS {
+        over_streams(bench, &format!("{case}, bitmap"), &bitmapped, commits, goal)?;
+        over_http(bench, &format!("{case}, bitmap, our HTTP"), &bitmapped, commits)?;
+        over_streams(bench, &format!("{case}, no bitmap"), &plain, commits, goal)?;
+    }
+    Ok(())
 }
 
-fn over_streams(bench: &mut Bench<'_>, case: &str, dir: &Path, wall: Option<Goal>) -> Outcome<()> {
-    let (want, have) = ends(bench, dir);
+fn over_streams(
+    bench: &mut Bench<'_>,
+    case: &str,
+    dir: &Path,
+    commits: usize,
+    wall: Option<Goal>,
+) -> Outcome<()> {
+    let (want, have) = ends(bench, dir, commits);
     let costs = bench.in_turn(|first, side| {
         cost::of_program(bench.programs.upload_pack(side, dir), |child| {
             fetch(&mut Streams::of(child)?, &want, &have, first)
@@ -32,9 +42,9 @@ fn over_streams(bench: &mut Bench<'_>, case: &str, dir: &Path, wall: Option<Goal
     Ok(())
 }
 
-fn over_http(bench: &mut Bench<'_>, case: &str, dir: &Path) -> Outcome<()> {
+fn over_http(bench: &mut Bench<'_>, case: &str, dir: &Path, commits: usize) -> Outcome<()> {
     let Some(server) = bench.serve(dir) else { return Ok(()) };
-    let (want, have) = ends(bench, dir);
+    let (want, have) = ends(bench, dir, commits);
     let costs = bench.in_turn(|first, side| {
         let cost = match side {
             Side::Packhorse => cost::of_server(server.process.pid(), || {
@@ -57,10 +67,10 @@ fn show(bench: &mut Bench<'_>, case: &str, costs: &super::Costs, wall: Option<Go
     bench.show("fetch", case, costs, &shown);
 }
 
-/// The tip, and the commit a hundred first parents before it (the first one of a short history).
-fn ends(bench: &Bench<'_>, dir: &Path) -> (Vec<String>, Vec<String>) {
+/// The tip, and the commit so many first parents before it (the first one of a short history).
+fn ends(bench: &Bench<'_>, dir: &Path, commits: usize) -> (Vec<String>, Vec<String>) {
     let git = bench.programs.git();
-    let count = format!("--max-count={}", COMMITS + 1);
+    let count = format!("--max-count={}", commits + 1);
     let line = git.ok(dir, &["rev-list", "--first-parent", &count, "HEAD"]);
     let ids: Vec<String> = line.lines().map(str::to_owned).collect();
     (ids[..1].to_vec(), ids[ids.len() - 1..].to_vec())
@@ -68,7 +78,7 @@ fn ends(bench: &Bench<'_>, dir: &Path) -> (Vec<String>, Vec<String>) {
 
 fn fetch(road: &mut dyn Road, want: &[String], have: &[String], verify: bool) -> Outcome<Answer> {
     let mut client = Client::open(road)?;
-    let fetched = client.fetch(want, have, verify)?;
+    let fetched = client.fetch(&Fetch { wants: want, haves: have, ..Fetch::default() }, verify)?;
     client.close()?;
     Ok(fetched)
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::Bench;
+use super::{Bench, MIB};
 use crate::Outcome;
 use crate::memory::{resident_bytes, tree_anonymous_bytes};
 use crate::report::{Figures, Goal, Unit};
 
-const MIB: f64 = 1024.0 * 1024.0;
 /// Start-up work on other threads is over by then.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
 

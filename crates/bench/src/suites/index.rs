@@ -2,12 +2,10 @@
 
 use std::fs::File;
 
-use super::{Bench, Shown};
+use super::{Bench, MIB, Shown};
 use crate::Outcome;
 use crate::cost::{self, Answer};
 use crate::report::Goal;
-
-const MIB: f64 = 1024.0 * 1024.0;
 
 pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let pack = bench.fixtures.pack()?;
@@ -30,7 +28,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     })?;
     let case = format!("{} MiB, {threads} threads", pack.metadata()?.len() >> 20);
     let shown = [
-        Shown::Wall(Some(Goal::Ratio(0.8))),
+        Shown::Wall(Some(Goal::Ratio(0.6))),
         Shown::Cpu(None),
         Shown::Anonymous(Some(Goal::Bytes(64.0 * MIB))),
     ];

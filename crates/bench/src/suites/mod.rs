@@ -1,24 +1,46 @@
 //! The suites: what is asked of both programs, in turn.
 
 mod clone;
+mod concurrent;
 mod fetch;
+mod filter;
 mod idle;
 mod index;
 mod push;
 mod refs;
 mod repack;
+mod shallow;
+
+use std::path::Path;
+use std::process::Child;
 
 use testkit::ServerProcess;
 
 use crate::Outcome;
 use crate::arguments::Arguments;
-use crate::cost::Cost;
+use crate::cost::{self, Answer, Cost};
 use crate::fixture::Fixtures;
 use crate::programs::{Programs, Side};
+use crate::protocol::Client;
 use crate::report::{Figures, Goal, Report, Unit, seconds};
+use crate::transport::Streams;
+
+/// Bytes of a MiB.
+pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
 /// Names of all suites, in the order of the table.
-pub(crate) const SUITES: &[&str] = &["clone", "fetch", "refs", "push", "index", "repack", "idle"];
+pub(crate) const SUITES: &[&str] = &[
+    "clone",
+    "concurrent",
+    "filter",
+    "shallow",
+    "fetch",
+    "refs",
+    "push",
+    "index",
+    "repack",
+    "idle",
+];
 
 /// Runs one suite and adds its lines to the report.
 pub(crate) fn run(
@@ -31,6 +53,9 @@ pub(crate) fn run(
     let mut bench = Bench { programs, fixtures, arguments, report };
     match suite {
         "clone" => clone::run(&mut bench),
+        "concurrent" => concurrent::run(&mut bench),
+        "filter" => filter::run(&mut bench),
+        "shallow" => shallow::run(&mut bench),
         "fetch" => fetch::run(&mut bench),
         "refs" => refs::run(&mut bench),
         "push" => push::run(&mut bench),
@@ -83,6 +108,28 @@ impl Bench<'_> {
                 list.extend(cost.filter(|_| run > 0));
             }
         }
+        Ok(costs)
+    }
+
+    /// Asks both sides' `upload-pack` for the same; the costs are shown and handed back.
+    pub(crate) fn over_streams(
+        &mut self,
+        (suite, case): (&str, &str),
+        dir: &Path,
+        shown: &[Shown],
+        ask: impl Fn(&mut Client<'_>, bool) -> Outcome<Answer>,
+    ) -> Outcome<Costs> {
+        let costs = self.in_turn(|first, side| {
+            let talk = |child: &mut Child| {
+                let mut road = Streams::of(child)?;
+                let mut client = Client::open(&mut road)?;
+                let answer = ask(&mut client, first)?;
+                client.close()?;
+                Ok(answer)
+            };
+            cost::of_program(self.programs.upload_pack(side, dir), talk).map(Some)
+        })?;
+        self.show(suite, case, &costs, shown);
         Ok(costs)
     }
 

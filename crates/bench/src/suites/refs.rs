@@ -1,30 +1,42 @@
-//! Listing 100,000 refs.
+//! Listing refs: all of very many, and a few among them.
+
+use std::cell::RefCell;
 
 use super::{Bench, Shown};
 use crate::Outcome;
-use crate::cost::{self, Answer};
-use crate::protocol::Client;
+use crate::cost::Answer;
 use crate::report::Goal;
-use crate::transport::Streams;
+
+/// How many there are, and what part of git's time listing all of them may take.
+const REFS: [(usize, f64); 2] = [(100_000, 0.5), (1_000_000, 0.3)];
 
 pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
-    let dir = bench.fixtures.many_refs()?;
-    let mut counts = Vec::new();
-    let costs = bench.in_turn(|_, side| {
-        let cost = cost::of_program(bench.programs.upload_pack(side, &dir), |child| {
-            let mut road = Streams::of(child)?;
-            let mut client = Client::open(&mut road)?;
-            counts.push(client.ls_refs()?.0);
-            client.close()?;
-            Ok(Answer::default())
-        });
-        cost.map(Some)
-    })?;
-    if counts.iter().any(|count| *count != counts[0]) {
-        return Err(format!("both should list the same refs: {counts:?}").into());
+    for (refs, goal) in REFS {
+        let dir = bench.fixtures.many_refs(refs)?;
+        let all = ["refs/heads/", "refs/tags/", "HEAD"];
+        let few = ["refs/heads/main"];
+        list(bench, &format!("all of {refs}"), &dir, &all, Some(Goal::Ratio(goal)))?;
+        list(bench, &format!("one of {refs}"), &dir, &few, None)?;
     }
-    let case = format!("ls-refs, {} refs", counts[0]);
-    let shown = [Shown::Cpu(Some(Goal::Ratio(0.5))), Shown::Wall(None), Shown::Anonymous(None)];
-    bench.show("refs", &case, &costs, &shown);
     Ok(())
+}
+
+fn list(
+    bench: &mut Bench<'_>,
+    case: &str,
+    dir: &std::path::Path,
+    prefixes: &[&str],
+    goal: Option<Goal>,
+) -> Outcome<()> {
+    let counts = RefCell::new(Vec::new());
+    let shown = [Shown::Cpu(goal), Shown::Wall(None), Shown::Anonymous(None)];
+    bench.over_streams(("refs", case), dir, &shown, |client, _| {
+        counts.borrow_mut().push(client.refs_under(prefixes)?.0);
+        Ok(Answer::default())
+    })?;
+    let counts = counts.into_inner();
+    match counts.iter().all(|count| *count == counts[0]) {
+        true => Ok(()),
+        false => Err(format!("both should list the same refs: {counts:?}").into()),
+    }
 }

@@ -3,6 +3,7 @@
 
 use object::{Kind, ObjectId};
 use pack::{BitSet, BitmapIndex};
+use rustc_hash::FxHashSet;
 
 use super::trees::first_entry;
 use super::{Marks, Side, Walk};
@@ -39,11 +40,14 @@ impl Walk<'_> {
         let haves = self.tips(&request.haves, Side::Known)?;
         if !haves.is_empty() {
             let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
-            self.join(haves, Side::Known, joining)?;
+            self.join(haves.clone(), Side::Known, joining)?;
         }
         let wants = self.tips(&request.wants, Side::Wanted)?;
         let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
-        self.join(wants, Side::Wanted, joining)?;
+        self.join(wants.clone(), Side::Wanted, joining)?;
+        if request.thin && request.filter.is_none() {
+            self.note_versions(&wants, &haves)?;
+        }
         if request.filter.is_some() {
             let types = self.sieve.by_type().expect("checked before bitmaps were chosen");
             self.sift(&types, &placed, bitmap)?;
@@ -58,7 +62,8 @@ impl Walk<'_> {
         mut joining: Joining<'_>,
     ) -> Result<()> {
         let mut stack = self.newest_last(tips)?;
-        let mut walked = Vec::new();
+        let tips: FxHashSet<Slot> = stack.iter().map(|(_, slot)| *slot).collect();
+        let mut trees = Vec::new();
         while let Some((id, slot)) = stack.pop() {
             if self.is_settled(slot, side) {
                 continue;
@@ -69,7 +74,11 @@ impl Walk<'_> {
             }
             self.marks(side).insert(slot);
             let commit = self.commit(&id, slot)?;
-            walked.push(commit.tree);
+            // Of what the client has, the tips and what the bitmaps cover are enough: what lies
+            // between is hardly ever asked for again.
+            if side == Side::Wanted || tips.contains(&slot) {
+                trees.push(commit.tree);
+            }
             self.report(1)?;
             for parent in commit.parents {
                 match self.slot(&parent)? {
@@ -80,7 +89,7 @@ impl Walk<'_> {
                 }
             }
         }
-        for tree in walked {
+        for tree in trees {
             self.join_tree(&tree, side)?;
         }
         Ok(())

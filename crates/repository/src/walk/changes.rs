@@ -19,6 +19,11 @@ use crate::plan::PackRequest;
 /// New commits up to which this way is taken; and known ones that are passed to find them.
 pub(super) const NEW_COMMITS_MAX: usize = 4096;
 
+/// Wanted commits that are compared with what the client has when versions are looked for, and
+/// folders in all.
+const TIPS_MAX: usize = 16;
+const FOLDERS_MAX: usize = 2048;
+
 /// For objects to be sent: a version of them the client has.
 pub(crate) type Versions = FxHashMap<Slot, Slot>;
 
@@ -65,6 +70,75 @@ impl Walk<'_> {
             self.compare_commit(&id, slot, request.thin && request.filter.is_none())?;
         }
         Ok(true)
+    }
+
+    /// Notes what the client has of what is sent: the entries of wanted commits' trees beside
+    /// those of the newest commit the client has. The new versions are those stored whole, and
+    /// older ones deltas on them, so other commits tell little more.
+    pub(super) fn note_versions(
+        &mut self,
+        wants: &[(ObjectId, Slot)],
+        haves: &[(ObjectId, Slot)],
+    ) -> Result<()> {
+        let mut newest = None;
+        for (id, slot) in haves {
+            let commit = self.commit(id, *slot)?;
+            if newest.as_ref().is_none_or(|(time, _)| *time < commit.time) {
+                newest = Some((commit.time, commit.tree));
+            }
+        }
+        let Some((_, old_root)) = newest else { return Ok(()) };
+        let mut folders_left = FOLDERS_MAX;
+        for (id, slot) in wants.iter().take(TIPS_MAX) {
+            let root = self.commit(id, *slot)?.tree;
+            let mut open = Vec::new();
+            self.note_version_of(&root, &old_root, &mut open)?;
+            while let Some((new, old)) = open.pop()
+                && folders_left > 0
+            {
+                folders_left -= 1;
+                self.note_versions_in(new, old, &mut open)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the versions of what changed in one folder.
+    fn note_versions_in(
+        &mut self,
+        new: Slot,
+        old: Slot,
+        open: &mut Vec<(Slot, Slot)>,
+    ) -> Result<()> {
+        let (new_tree, old_tree) = (self.read(new, Kind::Tree)?, self.read(old, Kind::Tree)?);
+        let mut changed = Vec::new();
+        self.differences(new, &new_tree, &[(old_tree, true)], &mut changed)?;
+        for (id, is_tree, old) in changed {
+            let same_kind = old.iter().find(|(_, was_tree, _)| *was_tree == is_tree);
+            let Some((old, ..)) = same_kind else { continue };
+            match is_tree {
+                true => self.note_version_of(&id, old, open)?,
+                false => self.note_version_of(&id, old, &mut Vec::new())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn note_version_of(
+        &mut self,
+        new: &ObjectId,
+        old: &ObjectId,
+        open: &mut Vec<(Slot, Slot)>,
+    ) -> Result<()> {
+        if let (Some(new), Some(old)) = (self.slot(new)?, self.slot(old)?)
+            && self.send.contains(new)
+            && !self.known.contains(new)
+        {
+            self.known.insert(old);
+            self.versions.insert(new, old);
+            open.push((new, old));
+        }
+        Ok(())
     }
 
     /// The new commits, none before one of its parents.

@@ -1,9 +1,9 @@
 //! Which objects to send: what the wants reach and the haves do not.
 //!
-//! Three ways to the same set. When few commits are new, their trees are compared with those of
-//! their parents ([`changes`]). With a reachability bitmap, whole histories are
-//! joined by word operations and only what came later is walked ([`bitmaps`]).
-//! Without, commits are painted from both sides ([`commits`]), the trees at the
+//! Three ways to the same set. With a reachability bitmap, whole histories are joined by word
+//! operations and only what came later is walked ([`bitmaps`]). When few commits are new, their
+//! trees are compared with those of their parents ([`changes`]).
+//! Otherwise commits are painted from both sides ([`commits`]), the trees at the
 //! edge are marked as known and the new commits' trees are walked ([`trees`]).
 
 mod bitmaps;
@@ -74,6 +74,10 @@ pub(crate) fn reached(
     progress: &mut dyn Progress,
 ) -> Result<Reached> {
     let mut walk = Walk::new(objects, request, progress);
+    if let Some(index) = bitmaps::usable(&walk.units, request) {
+        walk.by_bitmaps(index, request)?;
+        return walk.finish(request);
+    }
     if walk.may_compare(request) {
         if walk.by_comparing(request)? {
             return walk.finish(request);
@@ -81,11 +85,7 @@ pub(crate) fn reached(
         // The other ways take a marked commit for one whose history is marked.
         walk = Walk::new(objects, request, progress);
     }
-    if let Some(index) = bitmaps::usable(&walk.units, request) {
-        walk.by_bitmaps(index, request)?;
-    } else {
-        walk.by_walking(request)?;
-    }
+    walk.by_walking(request)?;
     walk.finish(request)
 }
 
