@@ -16,6 +16,7 @@ Suites: clone, concurrent, filter, shallow, fetch, refs, push, index, repack, id
   --runs N         measured runs of each program; the least time of each counts (5)
   --threads N      threads for index and repack (the machine's)
   --json FILE      write the figures as JSON too
+  --charts DIR     draw each suite as DIR/SUITE.svg
   --self-check     git stands in for packhorse: every ratio should be near 1
 
 Packhorse is the program named by $PACKHORSE; git is the one on PATH.
@@ -35,6 +36,7 @@ pub(crate) struct Arguments {
     pub(crate) runs: usize,
     pub(crate) threads: usize,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) charts: Option<PathBuf>,
     pub(crate) self_check: bool,
     pub(crate) suites: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl Arguments {
             runs: RUNS_DEFAULT,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             json: None,
+            charts: None,
             self_check: false,
             suites: Vec::new(),
         };
@@ -61,6 +64,7 @@ impl Arguments {
                 "--runs" => arguments.runs = count(&word, &value()?)?,
                 "--threads" => arguments.threads = count(&word, &value()?)?,
                 "--json" => arguments.json = Some(value()?.into()),
+                "--charts" => arguments.charts = Some(value()?.into()),
                 "--self-check" => arguments.self_check = true,
                 suite if SUITES.contains(&suite) => arguments.suites.push(word),
                 _ => return Err(format!("unknown argument {word:?}\n\n{USAGE}").into()),

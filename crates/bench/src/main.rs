@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a table on a terminal is its job")]
 
 mod arguments;
+mod chart;
 mod cost;
 mod fixture;
 mod memory;
@@ -58,6 +59,14 @@ fn run() -> Outcome<()> {
     print!("{}", report.table());
     if let Some(file) = &arguments.json {
         std::fs::write(file, report.json())?;
+    }
+    if let Some(folder) = &arguments.charts {
+        std::fs::create_dir_all(folder)?;
+        for suite in &arguments.suites {
+            if let Some(chart) = report.chart(suite) {
+                std::fs::write(folder.join(format!("{suite}.svg")), chart)?;
+            }
+        }
     }
     Ok(())
 }

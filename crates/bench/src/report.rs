@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::arguments::Arguments;
+use crate::chart::{self, Bar};
 use crate::fixture::Fixtures;
 use crate::programs::Programs;
 
@@ -129,6 +130,16 @@ impl Report {
         text
     }
 
+    /// One suite as a picture; `None` when there is nothing to compare in it.
+    pub(crate) fn chart(&self, suite: &str) -> Option<String> {
+        let rows = self.rows.iter().filter(|row| row.suite == suite);
+        let bars: Vec<Bar> = rows.filter_map(Row::bar).collect();
+        let subtitle: Vec<&str> =
+            self.title.iter().map(|(_, value)| value.as_str()).take(3).collect();
+        let title = format!("{suite}: Packhorse as a part of git (shorter is better; | goal)");
+        (!bars.is_empty()).then(|| chart::draw(&title, &subtitle.join(" · "), &bars))
+    }
+
     /// The same figures in seconds and bytes.
     pub(crate) fn json(&self) -> String {
         let title: Vec<String> = self
@@ -148,6 +159,20 @@ impl Report {
 impl Row {
     fn ratio(&self) -> Option<f64> {
         self.packhorse.zip(self.git).filter(|(_, git)| *git > 0.0).map(|(ours, git)| ours / git)
+    }
+
+    fn bar(&self) -> Option<Bar> {
+        let goal = self.goals.iter().find_map(|goal| match goal {
+            Goal::Ratio(most) => Some(*most),
+            Goal::Bytes(most) => self.git.filter(|git| *git > 0.0).map(|git| most / git),
+        });
+        let figure = |value: Option<f64>| value.map_or("-".into(), |value| show(value, self.unit));
+        Some(Bar {
+            label: format!("{}, {}", self.case, self.measure),
+            figures: format!("{} / {}", figure(self.packhorse), figure(self.git)),
+            ratio: self.ratio()?,
+            goal,
+        })
     }
 
     /// Whether all goals are reached; `None` without a goal or a figure.

@@ -143,12 +143,12 @@ impl BitmapIndex {
     /// # Errors
     /// [`Error::Corrupt`] when the bitmap or one it is stored relative to is damaged.
     pub fn get(&self, commit_position: u32) -> Result<Option<BitSet>, Error> {
-        let mut set = BitSet::new(self.bit_count);
+        let mut set = BitSet::default();
         Ok(self.read_into(commit_position, &mut set)?.then_some(set))
     }
 
     /// Like [`BitmapIndex::get`], into a set that is used again and again: its contents are
-    /// replaced. Tells whether the commit has a bitmap; if not, `set` is empty.
+    /// replaced. Tells whether the commit has a bitmap; if not, `set` is left as it is.
     ///
     /// A bitmap stored as the difference to others is put together from all of them, holding
     /// none: time grows with their number, memory does not.
@@ -156,9 +156,9 @@ impl BitmapIndex {
     /// # Errors
     /// As [`BitmapIndex::get`].
     pub fn read_into(&self, commit_position: u32, set: &mut BitSet) -> Result<bool, Error> {
+        let Some(row) = self.entries.find(commit_position) else { return Ok(false) };
         set.clear();
         set.resize(self.bit_count);
-        let Some(row) = self.entries.find(commit_position) else { return Ok(false) };
         self.entries.each_of_chain(row, |bitmap| bitmap.xor_into(set))?;
         Ok(true)
     }

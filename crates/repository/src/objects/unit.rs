@@ -173,6 +173,16 @@ impl Unit {
         }
     }
 
+    /// The place of an object in the order bitmaps count in; `None` when no bitmap has it.
+    pub fn bit_of_position(&self, position: u32) -> Result<Option<u32>> {
+        match &self.index {
+            UnitIndex::Single(pack) => pack.order_position(pack.offset_of(position)?).map(Some),
+            UnitIndex::Multi { midx, .. } => {
+                midx.bit_of_position(position).map_err(Error::format("multi-pack-index"))
+            }
+        }
+    }
+
     /// Git stores the order only beside a bitmap.
     fn computed_order(&self, midx: &MultiPackIndex) -> Result<&[u32]> {
         if let Some(order) = self.computed_order.get() {

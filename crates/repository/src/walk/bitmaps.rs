@@ -1,10 +1,14 @@
 //! Reachability by bitmap: histories joined as sets of bits (git's `.bitmap`, after
 //! JGit's; gitformat-pack(5), bitmap-format).
 
+use std::collections::BinaryHeap;
+
 use object::{Kind, ObjectId};
 use pack::{BitSet, BitmapIndex};
 use rustc_hash::FxHashSet;
 
+use super::commits::Pending;
+use super::known::Covered;
 use super::trees::first_entry;
 use super::{Marks, Side, Walk};
 use crate::error::{Error, Result};
@@ -26,10 +30,28 @@ pub(super) fn usable(units: &[Placed], request: &PackRequest) -> Option<usize> {
 
 /// What one side reaches, while it is being found.
 struct Joining<'b> {
-    placed: Placed,
     bitmap: &'b BitmapIndex,
-    /// What was joined so far, in the bitmap's own order.
-    joined: BitSet,
+    /// What was joined so far.
+    joined: Covered,
+    /// The bitmap that is being joined.
+    scratch: BitSet,
+}
+
+impl<'b> Joining<'b> {
+    fn new(placed: &Placed, bitmap: &'b BitmapIndex) -> Self {
+        let joined = Covered { placed: placed.clone(), bits: new_bits(placed) };
+        Joining { bitmap, joined, scratch: BitSet::default() }
+    }
+
+    /// Joins the commit's bitmap; whether it has one.
+    fn join(&mut self, slot: Slot) -> Result<bool> {
+        let Placed { first_slot, count, .. } = self.joined.placed;
+        let Some(position) = slot.0.checked_sub(first_slot).filter(|p| *p < count) else {
+            return Ok(false);
+        };
+        let joined = &mut self.joined.bits;
+        self.bitmap.or_into(position, &mut self.scratch, joined).map_err(Error::format("bitmap"))
+    }
 }
 
 impl Walk<'_> {
@@ -39,12 +61,22 @@ impl Walk<'_> {
         let bitmap = unit.bitmap().expect("chosen because it has one");
         let haves = self.tips(&request.haves, Side::Known)?;
         if !haves.is_empty() {
-            let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
-            self.join(haves.clone(), Side::Known, joining)?;
+            let mut joining = Joining::new(&placed, bitmap);
+            let trees = self.join(&haves, Side::Known, &mut joining)?;
+            self.known.cover(joining.joined);
+            self.join_trees(&trees, Side::Known)?;
         }
         let wants = self.tips(&request.wants, Side::Wanted)?;
-        let joining = Joining { placed: placed.clone(), bitmap, joined: new_bits(&placed) };
-        self.join(wants.clone(), Side::Wanted, joining)?;
+        let mut joining = Joining::new(&placed, bitmap);
+        let trees = self.join(&wants, Side::Wanted, &mut joining)?;
+        let mut new = joining.joined.bits;
+        if let Some(known) = self.known.covered() {
+            new.and_not(known);
+        }
+        for bit in new.iter() {
+            self.send.insert(slot_of_bit(&unit, placed.first_slot, bit)?);
+        }
+        self.join_trees(&trees, Side::Wanted)?;
         if request.thin && request.filter.is_none() {
             self.note_versions(&wants, &haves)?;
         }
@@ -55,54 +87,53 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Joins what commits reach, newest first: the history of a newer commit covers most of the
+    /// others. Commits without a bitmap are marked, and the trees that have to be read are
+    /// handed back.
     fn join(
         &mut self,
-        tips: Vec<(ObjectId, Slot)>,
+        tips: &[(ObjectId, Slot)],
         side: Side,
-        mut joining: Joining<'_>,
-    ) -> Result<()> {
-        let mut stack = self.newest_last(tips)?;
-        let tips: FxHashSet<Slot> = stack.iter().map(|(_, slot)| *slot).collect();
+        joining: &mut Joining<'_>,
+    ) -> Result<Vec<ObjectId>> {
+        let is_tip: FxHashSet<Slot> = tips.iter().map(|(_, slot)| *slot).collect();
+        let mut queue = BinaryHeap::new();
+        let mut seen = FxHashSet::default();
+        for (id, slot) in tips {
+            if seen.insert(*slot) {
+                queue.push(Pending::new(*id, *slot, self.commit_and_recency(id, *slot)?));
+            }
+        }
         let mut trees = Vec::new();
-        while let Some((id, slot)) = stack.pop() {
-            if self.is_settled(slot, side) {
+        while let Some(Pending { slot, tree, parents, .. }) = queue.pop() {
+            if self.is_settled(slot, side) || joining.joined.contains(slot)? {
                 continue;
             }
-            if self.join_bitmap(slot, side, &mut joining)? {
+            if joining.join(slot)? {
                 self.report(0)?;
                 continue;
             }
-            self.marks(side).insert(slot);
-            let commit = self.commit(&id, slot)?;
+            self.mark(slot, side);
             // Of what the client has, the tips and what the bitmaps cover are enough: what lies
             // between is hardly ever asked for again.
-            if side == Side::Wanted || tips.contains(&slot) {
-                trees.push(commit.tree);
+            if side == Side::Wanted || is_tip.contains(&slot) {
+                trees.push(tree);
             }
             self.report(1)?;
-            for parent in commit.parents {
+            for parent in parents {
                 match self.slot(&parent)? {
-                    Some(slot) if !self.is_settled(slot, side) => stack.push((parent, slot)),
-                    Some(_) => {}
+                    Some(slot) if !seen.insert(slot) => {}
+                    Some(slot) if self.is_settled(slot, side) => {}
+                    Some(slot) => {
+                        let commit = self.commit_and_recency(&parent, slot)?;
+                        queue.push(Pending::new(parent, slot, commit));
+                    }
                     None if side == Side::Known || self.missing_allowed => {}
                     None => return Err(Error::Missing { id: parent, kind: Some(Kind::Commit) }),
                 }
             }
         }
-        for tree in trees {
-            self.join_tree(&tree, side)?;
-        }
-        Ok(())
-    }
-
-    /// Newest tip on top of the stack: its history covers most of the others.
-    fn newest_last(&mut self, tips: Vec<(ObjectId, Slot)>) -> Result<Vec<(ObjectId, Slot)>> {
-        let mut timed = Vec::with_capacity(tips.len());
-        for (id, slot) in tips {
-            timed.push((self.commit(&id, slot)?.time, id, slot));
-        }
-        timed.sort_unstable_by_key(|(time, ..)| *time);
-        Ok(timed.into_iter().map(|(_, id, slot)| (id, slot)).collect())
+        Ok(trees)
     }
 
     /// Whether a commit and all it reaches are already accounted for on this side.
@@ -110,22 +141,8 @@ impl Walk<'_> {
         self.known.contains(slot) || (side == Side::Wanted && self.send.contains(slot))
     }
 
-    fn join_bitmap(&mut self, slot: Slot, side: Side, joining: &mut Joining<'_>) -> Result<bool> {
-        let placed = &joining.placed;
-        let Some(position) = slot.0.checked_sub(placed.first_slot).filter(|p| *p < placed.count)
-        else {
-            return Ok(false);
-        };
-        let found = joining.bitmap.get(position).map_err(Error::format("bitmap"))?;
-        let Some(mut new) = found else { return Ok(false) };
-        new.and_not(&joining.joined);
-        joining.joined.or(&new);
-        let marks = self.marks(side);
-        for bit in new.iter() {
-            let position = placed.unit.position_of_bit(bit)?;
-            marks.insert(Slot(placed.first_slot + position));
-        }
-        Ok(true)
+    fn join_trees(&mut self, trees: &[ObjectId], side: Side) -> Result<()> {
+        trees.iter().try_for_each(|tree| self.join_tree(tree, side))
     }
 
     /// Marks a tree and all it holds, skipping what is marked already.
@@ -135,7 +152,7 @@ impl Walk<'_> {
         if let Some(slot) = self.slot_for(side, id, Kind::Tree)?
             && !self.is_settled(slot, side)
         {
-            self.marks(side).insert(slot);
+            self.mark(slot, side);
             stack.push(slot);
         }
         while let Some(slot) = stack.pop() {
@@ -149,7 +166,7 @@ impl Walk<'_> {
                 let kind = if is_tree { Kind::Tree } else { Kind::Blob };
                 let Some(slot) = self.slot_for(side, &entry.oid(hash), kind)? else { continue };
                 if !self.is_settled(slot, side) {
-                    self.marks(side).insert(slot);
+                    self.mark(slot, side);
                     if is_tree {
                         stack.push(slot);
                     }

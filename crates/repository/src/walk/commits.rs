@@ -17,16 +17,16 @@ use crate::plan::PackRequest;
 
 /// A commit whose parents have not been looked at. Ordered newest first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Pending {
+pub(super) struct Pending {
     recency: Recency,
-    slot: Slot,
+    pub slot: Slot,
     id: ObjectId,
-    tree: ObjectId,
-    parents: Vec<ObjectId>,
+    pub tree: ObjectId,
+    pub parents: Vec<ObjectId>,
 }
 
 impl Pending {
-    fn new(id: ObjectId, slot: Slot, (commit, recency): (Commit, Recency)) -> Self {
+    pub fn new(id: ObjectId, slot: Slot, (commit, recency): (Commit, Recency)) -> Self {
         Pending { recency, slot, id, tree: commit.tree, parents: commit.parents }
     }
 }
@@ -136,7 +136,7 @@ impl Walk<'_> {
                 }
             }
         }
-        wanted.and_not(&self.known);
+        wanted.and_not(self.known.marks());
         Ok(Some(wanted))
     }
 

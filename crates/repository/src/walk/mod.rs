@@ -9,6 +9,7 @@
 mod bitmaps;
 mod changes;
 mod commits;
+mod known;
 mod marks;
 mod tree_scan;
 mod trees;
@@ -27,6 +28,7 @@ use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
 
 pub(crate) use changes::Versions;
+pub(crate) use known::Known;
 pub(crate) use marks::{Marks, RecentIds, TABLES_BYTES};
 pub(crate) use tree_scan::TreeScanner;
 pub(crate) use trees::{first_entry, in_pack_order};
@@ -36,7 +38,7 @@ pub(crate) struct Reached {
     /// What to send.
     pub send: Marks,
     /// What the client is known to have; a part of what it has.
-    pub known: Marks,
+    pub known: Known,
     /// Of objects to send: versions the client has, as far as that is known.
     pub versions: Versions,
 }
@@ -54,7 +56,7 @@ pub(crate) struct Walk<'a> {
     /// Wanted, as far as it is known.
     send: Marks,
     /// Known to be at the client.
-    known: Marks,
+    known: Known,
     versions: Versions,
     sieve: Sieve,
     /// Commits at which the client's new history ends.
@@ -101,7 +103,7 @@ impl<'a> Walk<'a> {
             recent_blobs: RecentIds::new(objects.hash().len()),
             recent_trees: RecentIds::new(objects.hash().len()),
             send: Marks::new(packed),
-            known: Marks::new(packed),
+            known: Known::new(packed),
             versions: Versions::default(),
             sieve: Sieve::new(request.filter.as_ref()),
             cut: request.shallow.iter().copied().collect(),
@@ -113,7 +115,8 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self, request: &PackRequest) -> Result<Reached> {
-        self.send.and_not(&self.known);
+        // What bitmaps say of the client was taken out when they were joined.
+        self.send.and_not(self.known.marks());
         // What was asked for by its id is sent whatever the filter says.
         for id in &request.wants {
             self.send_asked(id)?;
@@ -231,7 +234,7 @@ impl<'a> Walk<'a> {
                         break;
                     }
                     Kind::Tag => {
-                        self.marks(side).insert(slot);
+                        self.mark(slot, side);
                         id = self.objects.tag_target(&id)?.0;
                     }
                     Kind::Tree => {
@@ -239,7 +242,7 @@ impl<'a> Walk<'a> {
                         break;
                     }
                     Kind::Blob => {
-                        self.marks(side).insert(slot);
+                        self.mark(slot, side);
                         break;
                     }
                 }
@@ -248,10 +251,10 @@ impl<'a> Walk<'a> {
         Ok(commits)
     }
 
-    fn marks(&mut self, side: Side) -> &mut Marks {
+    fn mark(&mut self, slot: Slot, side: Side) -> bool {
         match side {
-            Side::Wanted => &mut self.send,
-            Side::Known => &mut self.known,
+            Side::Wanted => self.send.insert(slot),
+            Side::Known => self.known.insert(slot),
         }
     }
 }
