@@ -207,13 +207,15 @@ impl Planner {
         Ok(())
     }
 
-    /// Whether a delta is made for an object of this size that the repository stores whole.
+    /// Whether a delta is made for an object of this size in place of stored bytes. The first
+    /// object that goes past the budget ends it.
     fn may_make_delta(&mut self, size: u64) -> bool {
-        let may = size >= FRESH_BYTES_MIN && size <= self.fresh_bytes_left;
-        if may {
-            self.fresh_bytes_left -= size;
+        if size < FRESH_BYTES_MIN {
+            return false;
         }
-        may
+        let left = self.fresh_bytes_left.checked_sub(size);
+        self.fresh_bytes_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn packed(&mut self) -> Result<()> {
@@ -389,11 +391,14 @@ impl Planner {
             return Ok(None);
         }
         if stored {
+            if end - start < FRESH_STORED_BYTES_MIN || self.fresh_bytes_left == 0 {
+                return Ok(None);
+            }
             let size = match is_whole {
                 true => header.size,
                 false => delta_result_size(pack, start, header)?,
             };
-            if end - start < FRESH_STORED_BYTES_MIN || !self.may_make_delta(size) {
+            if !self.may_make_delta(size) {
                 return Ok(None);
             }
         }
