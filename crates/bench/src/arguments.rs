@@ -8,13 +8,14 @@ use crate::suites::SUITES;
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTIONS] [SUITE ...]
 
-Suites: clone, concurrent, filter, shallow, fetch, refs, push, index, repack, idle
-(all by default)
+Suites: clone, concurrent, filter, shallow, fetch, refs, push, index, repack, grow,
+maintain-under-load, idle (all by default)
 
   --repo PATH      measure on this repository (a generated one by default)
   --objects N      size of the generated repository (100000)
   --runs N         measured runs of each program; the least time of each counts (5)
   --threads N      threads for index and repack (the machine's)
+  --grow-to N      objects of the largest repository of grow (160000)
   --json FILE      write the figures as JSON too
   --charts DIR     draw each suite as DIR/SUITE.svg
   --self-check     git stands in for packhorse: every ratio should be near 1
@@ -27,6 +28,7 @@ pub(crate) const COPY_FILE: &str = "--copy-file";
 
 const OBJECTS_DEFAULT: usize = 100_000;
 const RUNS_DEFAULT: usize = 5;
+const GROW_TO_DEFAULT: usize = 160_000;
 
 /// What to measure, and how often.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Arguments {
     pub(crate) objects: usize,
     pub(crate) runs: usize,
     pub(crate) threads: usize,
+    pub(crate) grow_to: usize,
     pub(crate) json: Option<PathBuf>,
     pub(crate) charts: Option<PathBuf>,
     pub(crate) self_check: bool,
@@ -49,6 +52,7 @@ impl Arguments {
             objects: OBJECTS_DEFAULT,
             runs: RUNS_DEFAULT,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            grow_to: GROW_TO_DEFAULT,
             json: None,
             charts: None,
             self_check: false,
@@ -63,6 +67,7 @@ impl Arguments {
                 "--objects" => arguments.objects = count(&word, &value()?)?,
                 "--runs" => arguments.runs = count(&word, &value()?)?,
                 "--threads" => arguments.threads = count(&word, &value()?)?,
+                "--grow-to" => arguments.grow_to = count(&word, &value()?)?,
                 "--json" => arguments.json = Some(value()?.into()),
                 "--charts" => arguments.charts = Some(value()?.into()),
                 "--self-check" => arguments.self_check = true,

@@ -66,11 +66,14 @@ impl Fixtures {
 
     /// The same with a bitmap on the pack.
     pub(crate) fn bitmapped(&self, git: &RealGit) -> Outcome<PathBuf> {
-        prepare(&self.plain.with_file_name("bitmap.git"), |to| {
-            copy_links(git, &self.plain, to);
-            git.ok(to, &["repack", "-adbq"]);
-            Ok(())
-        })
+        with_bitmap(git, &self.plain)
+    }
+
+    /// A generated repository of another size, with a bitmap on its pack.
+    pub(crate) fn of_size(&self, git: &RealGit, objects: usize) -> Outcome<PathBuf> {
+        let folder = self.cache.join(format!("generated-{objects}-{SEED}"));
+        let plain = prepare(&folder.join("plain.git"), |to| generate(git, objects, to))?;
+        with_bitmap(git, &plain)
     }
 
     /// The same objects in many packs, as pushes leave them, under a multi-pack-index with a
@@ -142,6 +145,14 @@ fn prepare(dir: &Path, make: impl FnOnce(&Path) -> Outcome<()>) -> Outcome<PathB
         fs::rename(&unfinished, dir)?;
     }
     Ok(dir.to_owned())
+}
+
+fn with_bitmap(git: &RealGit, plain: &Path) -> Outcome<PathBuf> {
+    prepare(&plain.with_file_name("bitmap.git"), |to| {
+        copy_links(git, plain, to);
+        git.ok(to, &["repack", "-adbq"]);
+        Ok(())
+    })
 }
 
 fn copy(git: &RealGit, from: &Path, to: &Path) -> Outcome<()> {

@@ -4,8 +4,10 @@ mod clone;
 mod concurrent;
 mod fetch;
 mod filter;
+mod grow;
 mod idle;
 mod index;
+mod maintain;
 mod push;
 mod refs;
 mod repack;
@@ -39,6 +41,8 @@ pub(crate) const SUITES: &[&str] = &[
     "push",
     "index",
     "repack",
+    "grow",
+    "maintain-under-load",
     "idle",
 ];
 
@@ -61,6 +65,8 @@ pub(crate) fn run(
         "push" => push::run(&mut bench),
         "index" => index::run(&mut bench),
         "repack" => repack::run(&mut bench),
+        "grow" => grow::run(&mut bench),
+        "maintain-under-load" => maintain::run(&mut bench),
         "idle" => idle::run(&mut bench),
         other => Err(format!("there is no suite {other:?}").into()),
     }
@@ -109,6 +115,17 @@ impl Bench<'_> {
             }
         }
         Ok(costs)
+    }
+
+    /// Adds a line with the mean of all runs: what matters is what users wait on the whole.
+    pub(crate) fn show_mean(&mut self, suite: &str, case: &str, costs: &Costs) {
+        let mean = |costs: &[Cost]| {
+            let sum: f64 = costs.iter().map(|cost| seconds(cost.wall)).sum();
+            if costs.is_empty() { Vec::new() } else { vec![sum / costs.len() as f64] }
+        };
+        let (packhorse, git) = (mean(&costs.packhorse), mean(&costs.git));
+        let figures = Figures { unit: Unit::Seconds, packhorse, git };
+        self.report.add(suite, case, "mean wall", figures, &[]);
     }
 
     /// Asks both sides' `upload-pack` for the same; the costs are shown and handed back.

@@ -52,7 +52,7 @@ fn what_is_within_the_bounds_is_answered() {
     let git = RealGit::new();
     let server = limited(
         &git,
-        "fetch_objects_max = 20\nfetch_bytes_max = 100000\nmemory = 8000000\n\
+        "fetch_objects_max = 100\nfetch_bytes_max = 100000\nmemory = 8000000\n\
          concurrent_fetches = 1\nfetch_wait_ms = 1000",
     );
     let options = ["--bare", "--depth=2", "--single-branch"];
