@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use object::{HashKind, ObjectId};
@@ -453,13 +452,14 @@ fn a_plan_tells_what_a_round_does() {
 fn pushes_and_fetches_go_on_meanwhile() {
     let git = RealGit::new();
     let dir = Scenario::realistic(200, 39).build(&git, "repository");
-    let done = Arc::new(AtomicBool::new(false));
+    // One round beside each step: git looks for packs that went once more, and not again and
+    // again. A step that fails drops the sender, which ends the rounds.
+    let (go, begun) = std::sync::mpsc::channel();
     let rounds = std::thread::scope(|scope| {
-        let stop = done.clone();
         let target = dir.clone();
         let rounds = scope.spawn(move || {
             let mut rounds = 0;
-            while !stop.load(Ordering::Relaxed) || rounds < 2 {
+            for () in begun {
                 maintained(&target, |options| {
                     if rounds % 2 == 1 {
                         options.full = FullRepack::Always;
@@ -470,13 +470,15 @@ fn pushes_and_fetches_go_on_meanwhile() {
             rounds
         });
         for round in 0..5 {
+            go.send(()).expect("no round panics");
             grow(&git, &dir, &format!("round-{round}"), 3);
             let copy = git.path(format!("copy-{round}"));
             let (from, to) = (dir.display().to_string(), copy.display().to_string());
+            go.send(()).expect("no round panics");
             git.ok(&dir, &["clone", "-q", "--mirror", "--no-local", &from, &to]);
             git.ok(&copy, &["fsck", "--full", "--strict"]);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(go);
         rounds.join().expect("no round panics")
     });
     assert!(rounds >= 2);
