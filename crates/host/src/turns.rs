@@ -95,10 +95,10 @@ impl Line {
         ranks.filter(|rank| Some(*rank) < own).count()
     }
 
-    fn begin(&mut self, number: u64) -> Option<CallerKey> {
-        let caller = self.waiting.remove(&number)?;
-        *self.working.entry(caller.clone()).or_default() += 1;
-        Some(caller)
+    fn begin(&mut self, number: u64) {
+        if let Some(caller) = self.waiting.remove(&number) {
+            *self.working.entry(caller).or_default() += 1;
+        }
     }
 
     fn end(&mut self, caller: &CallerKey) {

@@ -251,11 +251,11 @@ impl<'a> Walk<'a> {
         Ok(commits)
     }
 
-    fn mark(&mut self, slot: Slot, side: Side) -> bool {
+    fn mark(&mut self, slot: Slot, side: Side) {
         match side {
             Side::Wanted => self.send.insert(slot),
             Side::Known => self.known.insert(slot),
-        }
+        };
     }
 }
 
