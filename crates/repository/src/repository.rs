@@ -22,6 +22,28 @@ pub struct Settings {
     /// Bytes of objects for which one fetch may make deltas in place of what the repository
     /// stores.
     pub fresh_delta_bytes_max: u64,
+    /// How packs are read from stores that cannot map them.
+    pub range_reads: RangeReads,
+}
+
+/// How packs are read from stores that cannot map them into memory, where every read is a
+/// journey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeReads {
+    /// Bytes of the longest read that a pack being sent is made of.
+    pub bytes: u64,
+    /// What is not sent is read too, up to so many bytes, when that saves a read.
+    pub gap_bytes: u64,
+    /// Reads under way at once for one pack being sent.
+    pub ahead: usize,
+    /// Bytes that all requests to one repository together keep of what they read one by one.
+    pub cache_bytes: usize,
+}
+
+impl Default for RangeReads {
+    fn default() -> Self {
+        RangeReads { bytes: 2 << 20, gap_bytes: 256 << 10, ahead: 2, cache_bytes: 8 << 20 }
+    }
 }
 
 impl Default for Settings {
@@ -31,6 +53,7 @@ impl Default for Settings {
             memory: Arc::new(MemoryPool::unlimited()),
             object_bytes_max: 2 << 30,
             fresh_delta_bytes_max: 4 << 20,
+            range_reads: RangeReads::default(),
         }
     }
 }
@@ -51,7 +74,7 @@ impl Repository {
     /// A repository over its parts. Reads nothing yet.
     pub fn open(parts: Parts, settings: Settings) -> Self {
         let stores = std::iter::once(&parts.blobs).chain(&parts.alternates).cloned().collect();
-        let packs = Arc::new(PackSet::new(stores, parts.hash));
+        let packs = Arc::new(PackSet::new(stores, parts.hash, &settings));
         Repository { inner: Arc::new(Inner { parts, settings, packs }) }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Here are the traits, the strictest possible in-memory stores ([`MemoryRefs`],
 //! [`MemoryBlobs`]), wrappers that work over any store ([`PrefixBlobs`],
-//! [`LimitBlobs`], [`faulty`]) and, behind the feature `conformance`, the one test
+//! [`LimitBlobs`], [`faulty`], [`metered`]) and, behind the feature `conformance`, the one test
 //! suite every backend runs.
 //!
 //! This crate must not know any backend's type, nor what the bytes of a blob mean.
@@ -16,6 +16,7 @@ mod error;
 pub mod faulty;
 mod limit;
 mod memory;
+pub mod metered;
 mod parts;
 mod prefix;
 mod refs;

@@ -3,6 +3,7 @@
 //! Every object that is met gets a [`Slot`]: a small number that stays the same
 //! for the life of the view, so that a set of objects is a bit per slot.
 
+mod blocks;
 mod delta_cache;
 mod graph;
 mod loose;
@@ -174,7 +175,7 @@ impl Objects {
     /// # Errors
     /// When the store cannot be read.
     pub fn with_extra_store(&self, store: Arc<dyn BlobStore>) -> Result<Objects> {
-        let extra = PackSet::new(vec![store.clone()], self.hash());
+        let extra = PackSet::new(vec![store.clone()], self.hash(), self.settings());
         let mut units = self.units().to_vec();
         // Serial numbers of another set may repeat; this view's reader starts empty,
         // and keys its cache by serial, so the extra packs get numbers of their own.

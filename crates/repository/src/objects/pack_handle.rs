@@ -8,6 +8,7 @@ use object::{HashKind, ObjectId};
 use pack::{Index, PackOrder};
 use storage::BlobStore;
 
+use super::blocks::BlockCache;
 use crate::error::{Error, Result};
 
 /// Bytes read at once to see an entry's header in a store that has no map.
@@ -31,6 +32,8 @@ pub(crate) struct PackHandle {
     pub hash: HashKind,
     store: Arc<dyn BlobStore>,
     map: Option<Bytes>,
+    /// What was read lately, where there is no map.
+    blocks: Arc<BlockCache>,
     beside: Beside,
     index: OnceLock<Index>,
     order: OnceLock<PackOrder>,
@@ -44,6 +47,7 @@ impl PackHandle {
         size: u64,
         serial: u32,
         hash: HashKind,
+        blocks: &Arc<BlockCache>,
     ) -> Result<Self> {
         let map = store.map(&format!("{stem}.pack"))?;
         let size = map.as_ref().map_or(size, |map| map.len() as u64);
@@ -68,6 +72,7 @@ impl PackHandle {
             hash,
             store: store.clone(),
             map,
+            blocks: blocks.clone(),
             index: OnceLock::new(),
             order: OnceLock::new(),
         })
@@ -85,7 +90,20 @@ impl PackHandle {
         }
         match &self.map {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
-            None => Ok(self.store.read(&format!("{}.pack", self.stem), range)?),
+            None => {
+                let read = |range| self.read_directly(range);
+                self.blocks.bytes((self.serial, self.size), range, read)
+            }
+        }
+    }
+
+    /// Bytes of the pack in one read of the store, past map and cache.
+    pub fn read_directly(&self, range: Range<u64>) -> Result<Bytes> {
+        let length = range.end - range.start;
+        let bytes = self.store.read(&format!("{}.pack", self.stem), range)?;
+        match bytes.len() as u64 == length {
+            true => Ok(bytes),
+            false => Err(self.corrupt("the pack ends before its time")),
         }
     }
 

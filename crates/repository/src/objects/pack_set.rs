@@ -13,15 +13,18 @@ use object::HashKind;
 use pack::MultiPackIndex;
 use storage::{BlobMeta, BlobStore};
 
+use super::blocks::BlockCache;
 use super::pack_handle::{PackHandle, read_whole};
 use super::unit::{Unit, UnitIndex};
 use crate::error::{Error, Result};
+use crate::repository::Settings;
 
 pub(crate) struct PackSet {
     pub stores: Vec<Arc<dyn BlobStore>>,
     pub hash: HashKind,
     open: Mutex<BTreeMap<Key, Arc<Unit>>>,
     next_serial: AtomicU32,
+    blocks: Arc<BlockCache>,
 }
 
 /// A file as it was when it was opened: store number, name, size, time, and for a pack whether
@@ -31,9 +34,10 @@ type Key = (usize, String, u64, SystemTime, bool);
 const MIDX: &str = "pack/multi-pack-index";
 
 impl PackSet {
-    pub fn new(stores: Vec<Arc<dyn BlobStore>>, hash: HashKind) -> Self {
+    pub fn new(stores: Vec<Arc<dyn BlobStore>>, hash: HashKind, settings: &Settings) -> Self {
         let (open, next_serial) = Default::default();
-        PackSet { stores, hash, open, next_serial }
+        let blocks = Arc::new(BlockCache::new(settings.range_reads.cache_bytes));
+        PackSet { stores, hash, open, next_serial, blocks }
     }
 
     /// Makes the serial numbers of packs opened from now on start at `first`.
@@ -152,7 +156,7 @@ impl PackSet {
     fn open_pack(&self, store: &Arc<dyn BlobStore>, file: &BlobMeta) -> Result<Arc<PackHandle>> {
         let stem = file.name.strip_suffix(".pack").unwrap_or(&file.name);
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(PackHandle::open(store, stem, file.size, serial, self.hash)?))
+        Ok(Arc::new(PackHandle::open(store, stem, file.size, serial, self.hash, &self.blocks)?))
     }
 
     fn open_multi(&self, store: &Arc<dyn BlobStore>, packs: &[&BlobMeta]) -> Result<Unit> {

@@ -14,7 +14,7 @@ use super::{Marks, Side, Walk};
 use crate::error::{Error, Result};
 use crate::filter::TypeSieve;
 use crate::objects::{Placed, Slot, Unit};
-use crate::plan::PackRequest;
+use crate::send::PackRequest;
 
 /// The number of the unit whose bitmap answers this request, if one does. Bitmaps know
 /// whole histories only: a request that cuts history has to walk.

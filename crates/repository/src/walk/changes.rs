@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use super::{Marks, Side, Walk};
 use crate::error::Result;
 use crate::objects::{Cached, Slot};
-use crate::plan::PackRequest;
+use crate::send::PackRequest;
 
 /// New commits up to which this way is taken; and known ones that are passed to find them.
 pub(super) const NEW_COMMITS_MAX: usize = 4096;

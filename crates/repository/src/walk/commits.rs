@@ -13,7 +13,7 @@ use object::ObjectId;
 use super::{Marks, Side, Walk};
 use crate::error::Result;
 use crate::objects::{Commit, Recency, Slot};
-use crate::plan::PackRequest;
+use crate::send::PackRequest;
 
 /// A commit whose parents have not been looked at. Ordered newest first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

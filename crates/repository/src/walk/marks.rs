@@ -75,6 +75,12 @@ impl Marks {
         })
     }
 
+    /// The first loose member from `from` on.
+    pub fn next_loose(&self, from: Slot) -> Option<Slot> {
+        let at = self.loose.next_set(from.0 - Slot::LOOSE)?;
+        Some(Slot(Slot::LOOSE + at))
+    }
+
     pub fn iter_loose(&self) -> impl Iterator<Item = Slot> + '_ {
         self.loose.iter().map(|at| Slot(Slot::LOOSE + at))
     }

@@ -24,8 +24,8 @@ use crate::filter::Sieve;
 use crate::objects::{
     Cached, Commit, Objects, Placed, Reader, Recency, Slot, find_packed, parse_commit,
 };
-use crate::plan::PackRequest;
 use crate::progress::{Progress, Stage};
+use crate::send::PackRequest;
 
 pub(crate) use changes::Versions;
 pub(crate) use known::Known;

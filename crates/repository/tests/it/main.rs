@@ -4,6 +4,7 @@ mod bare;
 mod bitmaps;
 mod commit_graph;
 mod connectivity;
+mod far;
 mod history;
 mod incoming;
 mod incoming_refused;

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use object::{HashKind, ObjectId};
-use repository::{Filter, PackRequest, Silent, plan};
+use repository::{Filter, PackRequest, Repository, Silent, plan};
 use testkit::{RealGit, Scenario};
 
 use crate::bare::Bare;
 
 /// The pack a request gets.
-fn pack_for(bare: &Bare, request: &PackRequest) -> Vec<u8> {
-    let objects = bare.repository.objects().expect("a view");
+pub fn pack_for(repository: &Repository, request: &PackRequest) -> Vec<u8> {
+    let objects = repository.objects().expect("a view");
     let plan = plan(&objects, request, &mut Silent).expect("a plan");
     let count = plan.object_count();
     let mut stream = plan.into_stream();
@@ -24,7 +24,7 @@ fn pack_for(bare: &Bare, request: &PackRequest) -> Vec<u8> {
     pack
 }
 
-fn ids(git: &RealGit, dir: &Path, revisions: &[&str]) -> Vec<ObjectId> {
+pub fn ids(git: &RealGit, dir: &Path, revisions: &[&str]) -> Vec<ObjectId> {
     revisions.iter().map(|revision| git.rev_parse(dir, revision)).collect()
 }
 
@@ -56,7 +56,7 @@ fn expected(git: &RealGit, dir: &Path, args: &[&str]) -> BTreeSet<String> {
 }
 
 /// Makes the storage of a repository what its name says.
-fn stored(git: &RealGit, name: &str, scenario: Scenario) -> std::path::PathBuf {
+pub fn stored(git: &RealGit, name: &str, scenario: Scenario) -> std::path::PathBuf {
     let dir = scenario.build(git, name);
     let run = |args: &[&str]| {
         git.ok(&dir, args);
@@ -99,7 +99,7 @@ fn stored(git: &RealGit, name: &str, scenario: Scenario) -> std::path::PathBuf {
     dir
 }
 
-const STORAGE: [&str; 6] = ["loose", "one-pack", "bitmap", "many-packs", "midx", "midx-bitmap"];
+pub const STORAGE: [&str; 6] = ["loose", "one-pack", "bitmap", "many-packs", "midx", "midx-bitmap"];
 
 #[test]
 fn a_clone_gets_exactly_what_is_reachable_from_every_storage() {
@@ -114,7 +114,7 @@ fn a_clone_gets_exactly_what_is_reachable_from_every_storage() {
                     ofs_delta,
                     ..Default::default()
                 };
-                let pack = pack_for(&bare, &request);
+                let pack = pack_for(&bare.repository, &request);
                 let target = format!("to-{ofs_delta}");
                 let got = sent(&git, &target, &pack, hash, None);
                 assert_eq!(got, expected(&git, &dir, &["main"]), "{name} {hash:?} {ofs_delta}");
@@ -147,7 +147,7 @@ fn a_fetch_gets_what_is_new_and_thin_packs_lean_on_what_the_client_has() {
                 thin,
                 ..Default::default()
             };
-            let pack = pack_for(&bare, &request);
+            let pack = pack_for(&bare.repository, &request);
             let have = thin.then_some(old.as_path());
             let got = sent(&git, &format!("thin-{thin}"), &pack, HashKind::Sha1, have);
             let new = expected(&git, &dir, &["main", "^main~4"]);
@@ -195,7 +195,7 @@ fn from_any_commit_to_any_other_everything_new_arrives() {
                         filter: filter.clone(),
                         ..Default::default()
                     };
-                    let pack = pack_for(&bare, &request);
+                    let pack = pack_for(&bare.repository, &request);
                     let target = format!("{have}-{want}-{}", filter.is_some());
                     let got = sent(&git, &target, &pack, HashKind::Sha1, Some(&client));
                     let mut arguments = vec![*want, "--not", *have];
@@ -238,12 +238,12 @@ fn a_changed_file_costs_its_change() {
             thin: true,
             ..Default::default()
         };
-        let pack = pack_for(&Bare::open(&dir), &request);
+        let pack = pack_for(&Bare::open(&dir).repository, &request);
         assert!(pack.len() < 2500, "{} bytes, loose: {loose}", pack.len());
         let got = sent(&git, "new", &pack, HashKind::Sha1, Some(&old));
         assert!(got.is_superset(&expected(&git, &dir, &["main", "^main~3"])));
         // Whoever asks for no thin pack gets none.
-        let pack = pack_for(&Bare::open(&dir), &PackRequest { thin: false, ..request });
+        let pack = pack_for(&Bare::open(&dir).repository, &PackRequest { thin: false, ..request });
         let got = sent(&git, "whole", &pack, HashKind::Sha1, None);
         assert!(got.is_superset(&expected(&git, &dir, &["main", "^main~3"])));
     }
@@ -272,7 +272,7 @@ fn filters_leave_out_what_gits_do() {
                 ofs_delta: true,
                 ..Default::default()
             };
-            let pack = pack_for(&bare, &request);
+            let pack = pack_for(&bare.repository, &request);
             let got = sent(&git, &format!("filtered-{at}"), &pack, HashKind::Sha1, None);
             let filter = format!("--filter={words}");
             assert_eq!(got, expected(&git, &dir, &["main", &filter]), "{name} {words}");
@@ -306,7 +306,7 @@ fn one_stored_pack_goes_out_as_it_lies() {
     let mut wants = request.clone();
     let tips = git.ok(&dir, &["for-each-ref", "--format=%(objectname)"]);
     wants.wants.extend(tips.lines().filter_map(|hex| ObjectId::from_hex(hex.as_bytes())));
-    assert_eq!(pack_for(&bare, &wants), bare.pack_file("pack"));
+    assert_eq!(pack_for(&bare.repository, &wants), bare.pack_file("pack"));
 }
 
 #[test]

@@ -192,17 +192,18 @@ impl Fetch<'_> {
             session.gate.enter(bytes, &mut |before| progress.waiting(before))?;
         progress.admitted()?;
         let plan = progress.work(|progress| plan(self.objects, &pack_request, progress))?;
-        progress.check(plan.object_count().into(), plan.bytes_min())?;
+        let bytes = if session.budget.bytes_max.is_some() { plan.bytes_min()? } else { 0 };
+        progress.check(plan.object_count().into(), bytes)?;
         // What is left to do waits for the client most of the time.
         drop(work);
         memory.shrink_to(plan.held_bytes());
-        let total = progress::total(plan.object_count(), plan.reuse());
         let mut stream = plan.into_stream();
         while let Some(chunk) = progress.work(|_| stream.next())? {
-            progress.data(chunk)?;
             progress.check(0, stream.written())?;
+            progress.data(chunk)?;
         }
         if !quiet {
+            let total = progress::total(stream.object_count(), stream.reuse());
             band.progress(total.as_bytes())?;
         }
         Ok(())

@@ -132,7 +132,7 @@ pub fn write_bitmap(
     }
     let mut stores = vec![stage.store(), repository.blobs().clone()];
     stores.extend(repository.parts().alternates.iter().cloned());
-    let set = Arc::new(PackSet::new(stores, repository.hash()));
+    let set = Arc::new(PackSet::new(stores, repository.hash(), repository.settings()));
     let unit = Arc::new(match owner {
         Owner::Pack(stem) => set.open_pack_unit(stem)?,
         Owner::MultiPackIndex => set.open_multi_unit()?,

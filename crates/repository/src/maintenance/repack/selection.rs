@@ -4,8 +4,8 @@ use object::ObjectId;
 
 use crate::error::Result;
 use crate::objects::Objects;
-use crate::plan::PackRequest;
 use crate::progress::Progress;
+use crate::send::PackRequest;
 use crate::walk::{self, Marks};
 
 /// A set of objects of one view.

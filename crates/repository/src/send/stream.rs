@@ -1,4 +1,4 @@
-//! Writing a planned pack, chunk by chunk.
+//! Writing a pack, chunk by chunk.
 //!
 //! Stored bytes leave as slices of the memory map. Where the answer is one stored pack
 //! as it lies, its own checksum is sent with it and nothing is hashed at all.
@@ -8,16 +8,16 @@ use std::collections::VecDeque;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use object::{Checksum, ObjectId};
 use pack::delta::create::BaseIndex;
-use pack::entry::{self, EntryKind};
+use pack::entry::{self, EntryHeader, EntryKind};
 
+use super::choice::{Chooser, Piece, Stored};
+use super::extents::{Extent, Holds};
+use super::feed::{Feed, SLICE_BYTES};
+use super::sent::Sent;
+use super::{PackPlan, Reuse};
 use crate::error::{Error, Result};
-use crate::objects::{
-    CACHE_BYTES_MIN, Cached, LooseOrPacked, PackHandle, Reader, Slot, entry_header,
-};
-use crate::plan::{PackPlan, Piece};
+use crate::objects::{CACHE_BYTES_MIN, Cached, LooseOrPacked, Placed, Reader, Slot};
 
-/// The most bytes handed on in one slice.
-const SLICE_BYTES: u64 = 1 << 20;
 /// Pieces shorter than this are gathered in a buffer instead of sent one by one.
 const GATHER_BYTES: u64 = 4096;
 /// The buffer's size.
@@ -30,27 +30,39 @@ const LOOSE_READ_BYTES: usize = 32 << 10;
 /// A pack being written.
 pub struct PackStream {
     plan: PackPlan,
-    next_piece: usize,
-    /// The rest of a range that is being sent: pack number, first and past-the-end offset.
-    rest: Option<(u32, u64, u64)>,
+    chooser: Chooser,
+    feed: Feed,
+    /// Entries of a mapped pack that follow each other, to leave in one slice.
+    run: Option<Part>,
+    /// What is left of a long part that is being sent.
+    rest: Option<Part>,
+    sent: Sent,
+    /// Where to look for the next loose object that is sent.
+    next_loose: Slot,
     loose: Option<LooseEntry>,
     buffer: BytesMut,
     ready: VecDeque<Bytes>,
     sum: Sum,
-    /// Bytes written, those in the buffer included.
+    /// Bytes written, those in the buffer included and those of the run not.
     written: u64,
-    /// Where stored entries went: source pack, source extent, place in the new pack.
-    placed: Vec<Placement>,
     reader: Reader,
     state: State,
     level: i32,
+}
+
+/// Bytes of a stored pack.
+#[derive(Clone, Copy)]
+struct Part {
+    pack: u32,
+    start: u64,
+    end: u64,
 }
 
 /// How the trailing checksum comes about.
 enum Sum {
     Computed(Checksum),
     /// One stored pack as it lies: its own checksum holds.
-    Stored,
+    Stored(Bytes),
 }
 
 #[derive(PartialEq, Eq)]
@@ -58,13 +70,6 @@ enum State {
     Header,
     Entries,
     Done,
-}
-
-struct Placement {
-    pack: u32,
-    start: u64,
-    end: u64,
-    at: u64,
 }
 
 /// A loose object on its way: inflated and deflated again without ever being held whole.
@@ -76,30 +81,32 @@ struct LooseEntry {
 }
 
 impl PackStream {
-    /// What is noted of each piece that was sent.
-    pub(crate) const BYTES_PER_PIECE: usize = size_of::<Placement>();
     /// Buffers, and a cache that has only begun to fill.
-    pub(crate) const BUFFERS_BYTES: usize = 2 * BUFFER_BYTES + CACHE_BYTES_MIN;
+    pub(super) const BUFFERS_BYTES: usize = 2 * BUFFER_BYTES + CACHE_BYTES_MIN;
 
-    pub(crate) fn new(plan: PackPlan) -> Self {
-        let hash = plan.objects.hash();
+    pub(super) fn new(plan: PackPlan) -> Self {
         let settings = plan.objects.settings();
         let reader = Reader::of_request(settings);
-        let sum = match stored_whole(&plan) {
-            true => Sum::Stored,
-            false => Sum::Computed(Checksum::new(hash)),
+        let range_reads = settings.range_reads.clone();
+        let units = plan.objects.units();
+        let sum = match stored_checksum(&plan, &units) {
+            Some(sum) => Sum::Stored(sum),
+            None => Sum::Computed(Checksum::new(plan.objects.hash())),
         };
         PackStream {
             level: pack::inflate::LEVEL_DEFAULT,
+            chooser: Chooser::new(&plan),
+            feed: Feed::new(plan.reached.clone(), plan.extents(), range_reads),
             plan,
-            next_piece: 0,
+            run: None,
             rest: None,
+            sent: Sent::default(),
+            next_loose: Slot(Slot::LOOSE),
             loose: None,
             buffer: BytesMut::new(),
             ready: VecDeque::new(),
             sum,
             written: 0,
-            placed: Vec::new(),
             reader,
             state: State::Header,
         }
@@ -113,6 +120,11 @@ impl PackStream {
     /// Bytes handed out so far.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// How many of the objects were copied so far, and how.
+    pub fn reuse(&self) -> Reuse {
+        self.chooser.reuse
     }
 
     /// The next bytes of the pack, at most 1 MiB; `None` after the last.
@@ -138,60 +150,86 @@ impl PackStream {
         }
     }
 
-    /// Takes one step: a slice of a range, a chunk of a loose object, or the next piece.
+    /// Takes one step: a slice of a long part, a chunk of a loose object, or the next object.
     fn advance(&mut self) -> Result<()> {
-        if let Some((pack, start, end)) = self.rest.take() {
-            return self.stored(pack, start, end);
+        if let Some(rest) = self.rest.take() {
+            return self.stored(rest);
         }
         if let Some(entry) = self.loose.take() {
             return self.loose_chunk(entry);
         }
-        let Some(piece) = self.plan.pieces.get(self.next_piece).copied() else {
-            return self.trailer();
-        };
-        self.next_piece += 1;
+        if let Some(extent) = self.feed.next()? {
+            return match extent.holds {
+                Holds::Pack(objects) => self.whole_pack(&extent, objects),
+                Holds::Entry(slot) => self.entry(&extent, slot),
+            };
+        }
+        self.flush_run()?;
+        match self.plan.reached.send.next_loose(self.next_loose) {
+            Some(slot) => {
+                self.next_loose = Slot(slot.0 + 1);
+                self.open_loose(slot)
+            }
+            None => self.trailer(),
+        }
+    }
+
+    fn whole_pack(&mut self, extent: &Extent, objects: u32) -> Result<()> {
+        self.chooser.whole_pack(objects);
+        self.flush_run()?;
+        self.stored(Part::of(extent))
+    }
+
+    fn entry(&mut self, extent: &Extent, slot: Option<Slot>) -> Result<()> {
+        let pack = self.feed.pack(extent.pack).clone();
+        let head = self.feed.head(extent)?;
+        let header = EntryHeader::parse(&head, pack.hash).map_err(pack.named())?;
+        let at = self.position();
+        let piece = self.chooser.piece(&pack, (extent, slot), &header, (&self.sent, at))?;
         match piece {
-            Piece::Range { pack, start, end } => {
-                self.place(pack, start, end);
-                self.stored(pack, start, end)
+            Piece::AsStored => self.as_stored(extent),
+            Piece::Moved { base_at } => {
+                let kind = EntryKind::OfsDelta { distance: at - base_at };
+                self.renamed(extent, &header, &kind)
             }
-            Piece::Moved { pack, start, end } => self.moved(pack, start, end),
-            Piece::Named { pack, start, end } => self.named(pack, start, end),
-            Piece::Whole { pack, start } => self.whole(pack, start),
-            Piece::Fresh { pack, start, end, slot, stored } => {
-                self.fresh(pack, start, end, slot, stored)
-            }
-            Piece::Loose(slot) => self.open_loose(slot),
+            Piece::Named { base } => self.renamed(extent, &header, &EntryKind::RefDelta { base }),
+            Piece::Whole => self.whole(extent),
+            Piece::Fresh { slot, stored } => self.fresh(extent, &header, slot, stored),
         }
     }
 
     /// A delta on what the client has, or the object as it is stored when that is smaller.
-    fn fresh(&mut self, number: u32, start: u64, end: u64, slot: Slot, stored: bool) -> Result<()> {
-        let pack = self.plan.packs[number as usize].clone();
-        let object = self.reader.read(&self.plan.objects, &pack, start)?;
+    fn fresh(
+        &mut self,
+        extent: &Extent,
+        header: &EntryHeader,
+        slot: Slot,
+        stored: Stored,
+    ) -> Result<()> {
+        let object =
+            self.reader.read(&self.plan.objects, self.feed.pack(extent.pack), extent.start)?;
         if let Some((base, delta)) = self.delta_for(slot, &object)? {
             let mut compressed = Vec::new();
             pack::inflate::deflate(&delta, self.level, &mut compressed);
-            if !stored || (compressed.len() as u64) < end - start {
+            let smaller = (compressed.len() as u64) < extent.end - extent.start;
+            if smaller || matches!(stored, Stored::Unusable) {
+                self.flush_run()?;
                 let kind = EntryKind::RefDelta { base };
-                self.new_header(number, start, end, &kind, delta.len() as u64);
+                self.new_header(extent, &kind, delta.len() as u64);
                 self.gather(&compressed);
                 return Ok(());
             }
         }
-        match entry_header(&pack, start)?.kind {
-            _ if !stored => self.whole(number, start),
-            EntryKind::OfsDelta { .. } => self.named(number, start, end),
-            EntryKind::Base(_) | EntryKind::RefDelta { .. } => {
-                self.place(number, start, end);
-                self.stored(number, start, end)
-            }
+        match stored {
+            Stored::Whole => self.as_stored(extent),
+            Stored::Named(base) => self.renamed(extent, header, &EntryKind::RefDelta { base }),
+            Stored::Unusable => self.whole(extent),
         }
     }
 
     /// The object as a delta on the version the client has, if that is worth it.
     fn delta_for(&mut self, slot: Slot, object: &Cached) -> Result<Option<(ObjectId, Vec<u8>)>> {
-        let Some(base) = self.plan.versions.get(&slot).copied() else { return Ok(None) };
+        let Some(base) = self.plan.reached.versions.get(&slot).copied() else { return Ok(None) };
         if self.plan.objects.header_of(base)?.1 > DELTA_BASE_BYTES_MAX {
             return Ok(None);
         }
@@ -208,18 +246,55 @@ impl PackStream {
         Ok(small.then_some((id, delta)))
     }
 
-    fn place(&mut self, pack: u32, start: u64, end: u64) {
-        self.placed.push(Placement { pack, start, end, at: self.written });
+    /// Where the next entry begins.
+    fn position(&self) -> u64 {
+        self.written + self.run.map_or(0, |run| run.end - run.start)
     }
 
-    /// Bytes of a stored pack, as they lie.
-    fn stored(&mut self, pack: u32, start: u64, end: u64) -> Result<()> {
-        let until = end.min(start + SLICE_BYTES);
-        let bytes = self.plan.packs[pack as usize].bytes(start..until)?;
-        if until < end {
-            self.rest = Some((pack, until, end));
+    fn note(&mut self, extent: &Extent) {
+        self.sent.note(extent.pack, extent.start, extent.end, self.position());
+    }
+
+    /// An entry as it lies.
+    fn as_stored(&mut self, extent: &Extent) -> Result<()> {
+        let mut part = Part::of(extent);
+        let is_mapped = self.feed.pack(part.pack).map().is_some();
+        if !is_mapped || part.len() > SLICE_BYTES {
+            self.flush_run()?;
+            self.note(extent);
+            return self.stored(part);
         }
-        if until - start < GATHER_BYTES {
+        match self.run {
+            Some(run) if run.pack == part.pack && run.end == part.start => part.start = run.start,
+            _ => self.flush_run()?,
+        }
+        self.note(extent);
+        self.run = Some(part);
+        match part.len() >= SLICE_BYTES {
+            true => self.flush_run(),
+            false => Ok(()),
+        }
+    }
+
+    /// Hands on the run that was gathered.
+    fn flush_run(&mut self) -> Result<()> {
+        let Some(run) = self.run.take() else { return Ok(()) };
+        // At most two slices long, and no more than a reference to the map.
+        self.stored(run)?;
+        while let Some(rest) = self.rest.take() {
+            self.stored(rest)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a stored pack, as they lie: as many as are at hand, the rest later.
+    fn stored(&mut self, part: Part) -> Result<()> {
+        let bytes = self.feed.bytes(part.pack, part.start, part.end)?;
+        let until = part.start + bytes.len() as u64;
+        if until < part.end {
+            self.rest = Some(Part { start: until, ..part });
+        }
+        if (bytes.len() as u64) < GATHER_BYTES {
             self.gather(&bytes);
         } else {
             self.flush_buffer();
@@ -228,50 +303,28 @@ impl PackStream {
         Ok(())
     }
 
-    fn moved(&mut self, number: u32, start: u64, end: u64) -> Result<()> {
-        let pack = self.plan.packs[number as usize].clone();
-        let header = entry_header(&pack, start)?;
-        let base = header.base_offset(start).map_err(pack.named())?;
-        let base_at = base.and_then(|base| self.new_place(number, base));
-        let base_at = base_at.ok_or_else(|| pack.corrupt("a delta's base has not been sent"))?;
-        let kind = EntryKind::OfsDelta { distance: self.written - base_at };
-        self.new_header(number, start, end, &kind, header.size);
-        self.stored(number, start + header.header_len as u64, end)
+    /// A stored delta whose base is named in another way.
+    fn renamed(&mut self, extent: &Extent, header: &EntryHeader, kind: &EntryKind) -> Result<()> {
+        self.flush_run()?;
+        self.new_header(extent, kind, header.size);
+        let start = extent.start + header.header_len as u64;
+        self.stored(Part { start, ..Part::of(extent) })
     }
 
-    fn named(&mut self, number: u32, start: u64, end: u64) -> Result<()> {
-        let pack = self.plan.packs[number as usize].clone();
-        let header = entry_header(&pack, start)?;
-        let base = header.base_offset(start).map_err(pack.named())?;
-        let base = base.ok_or_else(|| pack.corrupt("a delta without a base"))?;
-        let kind = EntryKind::RefDelta { base: pack.id_at_offset(base)? };
-        self.new_header(number, start, end, &kind, header.size);
-        self.stored(number, start + header.header_len as u64, end)
-    }
-
-    fn new_header(&mut self, pack: u32, start: u64, end: u64, kind: &EntryKind, size: u64) {
-        self.place(pack, start, end);
+    /// Begins an entry with a header of its own; what was there before has been handed on.
+    fn new_header(&mut self, extent: &Extent, kind: &EntryKind, size: u64) {
+        self.note(extent);
         let mut header = Vec::with_capacity(entry::HEADER_BYTES_MAX);
         entry::encode(kind, size, &mut header);
         self.gather(&header);
     }
 
-    /// Where the entry at `offset` of a stored pack begins in the new one. Pieces of one
-    /// pack were placed in the order of their offsets.
-    fn new_place(&self, pack: u32, offset: u64) -> Option<u64> {
-        let from = self.placed.partition_point(|placed| placed.pack < pack);
-        let pieces = &self.placed[from..];
-        let after = pieces.partition_point(|placed| placed.pack == pack && placed.start <= offset);
-        let placed = pieces[..after].last()?;
-        (offset < placed.end).then(|| placed.at + (offset - placed.start))
-    }
-
     /// A packed object, rebuilt and deflated anew.
-    fn whole(&mut self, number: u32, start: u64) -> Result<()> {
-        let pack = self.plan.packs[number as usize].clone();
-        let object = self.reader.read(&self.plan.objects, &pack, start)?;
-        let size = object.data.len() as u64;
-        self.new_header(number, start, start + 1, &EntryKind::Base(object.kind), size);
+    fn whole(&mut self, extent: &Extent) -> Result<()> {
+        self.flush_run()?;
+        let object =
+            self.reader.read(&self.plan.objects, self.feed.pack(extent.pack), extent.start)?;
+        self.new_header(extent, &EntryKind::Base(object.kind), object.data.len() as u64);
         self.deflated(&object);
         Ok(())
     }
@@ -290,7 +343,7 @@ impl PackStream {
 
     fn open_loose(&mut self, slot: Slot) -> Result<()> {
         let mut header = Vec::with_capacity(entry::HEADER_BYTES_MAX);
-        if self.plan.versions.contains_key(&slot) {
+        if self.chooser.loose_as_delta(slot)? {
             let object = self.plan.objects.read_slot(slot, &mut self.reader)?;
             if let Some((base, delta)) = self.delta_for(slot, &object)? {
                 let kind = EntryKind::RefDelta { base };
@@ -356,11 +409,8 @@ impl PackStream {
 
     fn trailer(&mut self) -> Result<()> {
         self.state = State::Done;
-        let sum = match std::mem::replace(&mut self.sum, Sum::Stored) {
-            Sum::Stored => {
-                let pack = &self.plan.packs[0];
-                pack.bytes(pack.entries_end()..pack.size)?
-            }
+        let sum = match std::mem::replace(&mut self.sum, Sum::Stored(Bytes::new())) {
+            Sum::Stored(sum) => sum,
             Sum::Computed(mut sum) => {
                 sum.update(&self.buffer);
                 Bytes::copy_from_slice(sum.finish().as_bytes())
@@ -399,12 +449,31 @@ impl PackStream {
     }
 }
 
-/// Whether the plan is one stored pack, whole and alone.
-fn stored_whole(plan: &PackPlan) -> bool {
-    let [Piece::Range { pack: 0, start: 12, end }] = plan.pieces[..] else { return false };
-    let pack: &PackHandle = &plan.packs[0];
-    let same_count = pack.index().is_ok_and(|index| index.count() == plan.object_count());
+impl Part {
+    fn of(extent: &Extent) -> Self {
+        Part { pack: extent.pack, start: extent.start, end: extent.end }
+    }
+
+    fn len(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// The checksum of the one stored pack that is the answer, whole and alone.
+fn stored_checksum(plan: &PackPlan, units: &[Placed]) -> Option<Bytes> {
+    let send = &plan.reached.send;
+    let is_all = |placed: &&Placed| {
+        let last = placed.first_slot + placed.count;
+        send.count_packed(placed.first_slot, last) == u64::from(plan.count)
+    };
+    let placed = units.iter().find(is_all).filter(|_| plan.ofs_delta)?;
+    let [pack] = placed.unit.packs() else { return None };
+    let same_count = pack.index().ok()?.count() == plan.count;
+    let read = |start, end| match pack.map() {
+        Some(_) => pack.bytes(start..end).ok(),
+        None => pack.read_directly(start..end).ok(),
+    };
     // The checksum covers the header, so the header must be the one written here.
-    let version_2 = pack.bytes(0..8).is_ok_and(|header| header[..] == *b"PACK\0\0\0\x02");
-    same_count && version_2 && end == pack.entries_end()
+    let version_2 = || read(0, 8).is_some_and(|header| header[..] == *b"PACK\0\0\0\x02");
+    (same_count && version_2()).then(|| read(pack.entries_end(), pack.size))?
 }
