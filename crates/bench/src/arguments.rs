@@ -9,7 +9,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTIONS] [SUITE ...]
 
 Suites: clone, concurrent, filter, shallow, fetch, refs, push, index, repack, grow,
-maintain-under-load, idle (all by default)
+maintain-under-load, idle, instructions (all by default)
 
   --repo PATH      measure on this repository (a generated one by default)
   --objects N      size of the generated repository (100000)
@@ -18,6 +18,7 @@ maintain-under-load, idle (all by default)
   --grow-to N      objects of the largest repository of grow (160000)
   --json FILE      write the figures as JSON too
   --charts DIR     draw each suite as DIR/SUITE.svg
+  --note-instructions  put down the counts of the suite instructions, to compare with later
   --self-check     git stands in for packhorse: every ratio should be near 1
 
 Packhorse is the program named by $PACKHORSE; git is the one on PATH.
@@ -40,6 +41,7 @@ pub(crate) struct Arguments {
     pub(crate) grow_to: usize,
     pub(crate) json: Option<PathBuf>,
     pub(crate) charts: Option<PathBuf>,
+    pub(crate) note_instructions: bool,
     pub(crate) self_check: bool,
     pub(crate) suites: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Arguments {
             grow_to: GROW_TO_DEFAULT,
             json: None,
             charts: None,
+            note_instructions: false,
             self_check: false,
             suites: Vec::new(),
         };
@@ -70,6 +73,7 @@ impl Arguments {
                 "--grow-to" => arguments.grow_to = count(&word, &value()?)?,
                 "--json" => arguments.json = Some(value()?.into()),
                 "--charts" => arguments.charts = Some(value()?.into()),
+                "--note-instructions" => arguments.note_instructions = true,
                 "--self-check" => arguments.self_check = true,
                 suite if SUITES.contains(&suite) => arguments.suites.push(word),
                 _ => return Err(format!("unknown argument {word:?}\n\n{USAGE}").into()),

@@ -123,9 +123,14 @@ impl Fixtures {
 
     /// The only pack of the plain copy.
     pub(crate) fn pack(&self) -> Outcome<PathBuf> {
-        let packs = files(&self.plain.join("objects/pack"), "pack")?;
-        packs.into_iter().next().ok_or_else(|| "the repository has no pack".into())
+        only_pack(&self.plain)
     }
+}
+
+/// The only pack of a repository.
+pub(crate) fn only_pack(dir: &Path) -> Outcome<PathBuf> {
+    let packs = files(&dir.join("objects/pack"), "pack")?;
+    packs.into_iter().next().ok_or_else(|| "the repository has no pack".into())
 }
 
 /// A copy that shares its files with the original where the file system allows.

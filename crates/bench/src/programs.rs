@@ -1,5 +1,6 @@
 //! The two programs that are compared, and how each is asked for the same thing.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,22 +41,33 @@ impl fmt::Display for Side {
 pub(crate) struct Programs {
     packhorse: Option<PathBuf>,
     git: RealGit,
+    /// A program that runs the two, and its arguments.
+    runner: Vec<OsString>,
 }
 
 impl Programs {
     /// Finds Packhorse by `$PACKHORSE`, unless git is to stand in.
     pub(crate) fn find(self_check: bool) -> Outcome<Self> {
-        let git = RealGit::new();
-        std::fs::write(git.home().join(".gitconfig"), GIT_CONFIG)?;
         if self_check {
-            return Ok(Programs { packhorse: None, git });
+            return Self::new(None, Vec::new());
         }
         let path = std::env::var_os("PACKHORSE").ok_or("set $PACKHORSE to the program")?;
         let path = PathBuf::from(path);
         if !path.is_file() {
             return Err(format!("there is no program at {}", path.display()).into());
         }
-        Ok(Programs { packhorse: Some(path.canonicalize()?), git })
+        Self::new(Some(path.canonicalize()?), Vec::new())
+    }
+
+    fn new(packhorse: Option<PathBuf>, runner: Vec<OsString>) -> Outcome<Self> {
+        let git = RealGit::new();
+        std::fs::write(git.home().join(".gitconfig"), GIT_CONFIG)?;
+        Ok(Programs { packhorse, git, runner })
+    }
+
+    /// The same two, to be run by another program.
+    pub(crate) fn run_by(&self, runner: Vec<OsString>) -> Outcome<Self> {
+        Self::new(self.packhorse.clone(), runner)
     }
 
     /// Stock git, for preparations as well.
@@ -114,14 +126,20 @@ impl Programs {
     }
 
     fn start(&self, side: Side, dir: &Path) -> Command {
-        match (&self.packhorse, side) {
-            (Some(packhorse), Side::Packhorse) => {
-                let mut command = Command::new(packhorse);
-                self.git.isolate(&mut command);
-                command.current_dir(dir);
+        let program = match (&self.packhorse, side) {
+            (Some(packhorse), Side::Packhorse) => packhorse.as_os_str(),
+            _ => OsStr::new("git"),
+        };
+        let mut command = match self.runner.split_first() {
+            None => Command::new(program),
+            Some((runner, arguments)) => {
+                let mut command = Command::new(runner);
+                command.args(arguments).arg(program);
                 command
             }
-            _ => self.git.command(dir),
-        }
+        };
+        self.git.isolate(&mut command);
+        command.current_dir(dir).stdin(Stdio::null());
+        command
     }
 }

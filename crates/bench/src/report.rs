@@ -14,8 +14,8 @@ use crate::programs::Programs;
 pub(crate) enum Goal {
     /// At most this part of git's figure.
     Ratio(f64),
-    /// At most so many bytes.
-    Bytes(f64),
+    /// At most so much, in the figure's unit.
+    AtMost(f64),
 }
 
 /// What a figure counts.
@@ -23,6 +23,7 @@ pub(crate) enum Goal {
 pub(crate) enum Unit {
     Seconds,
     Bytes,
+    Instructions,
 }
 
 /// One line of the table: the least time of all runs, since whatever else a machine does only
@@ -85,7 +86,7 @@ impl Report {
     ) {
         let typical = match figures.unit {
             Unit::Seconds => least,
-            Unit::Bytes => median,
+            Unit::Bytes | Unit::Instructions => median,
         };
         let row = Row {
             suite: suite.to_owned(),
@@ -164,7 +165,7 @@ impl Row {
     fn bar(&self) -> Option<Bar> {
         let goal = self.goals.iter().find_map(|goal| match goal {
             Goal::Ratio(most) => Some(*most),
-            Goal::Bytes(most) => self.git.filter(|git| *git > 0.0).map(|git| most / git),
+            Goal::AtMost(most) => self.git.filter(|git| *git > 0.0).map(|git| most / git),
         });
         let figure = |value: Option<f64>| value.map_or("-".into(), |value| show(value, self.unit));
         Some(Bar {
@@ -179,7 +180,7 @@ impl Row {
     fn reached(&self) -> Option<bool> {
         let reached = |goal: &Goal| match goal {
             Goal::Ratio(most) => self.ratio().map(|ratio| ratio <= *most),
-            Goal::Bytes(most) => self.packhorse.map(|bytes| bytes <= *most),
+            Goal::AtMost(most) => self.packhorse.map(|figure| figure <= *most),
         };
         let verdicts: Option<Vec<bool>> = self.goals.iter().map(reached).collect();
         verdicts.filter(|all| !all.is_empty()).map(|all| all.into_iter().all(|one| one))
@@ -188,7 +189,7 @@ impl Row {
     fn cells(&self) -> [String; 8] {
         let goals = self.goals.iter().map(|goal| match goal {
             Goal::Ratio(most) => format!("<= {most}x"),
-            Goal::Bytes(most) => format!("<= {}", show(*most, Unit::Bytes)),
+            Goal::AtMost(most) => format!("<= {}", show(*most, self.unit)),
         });
         let figure = |value: Option<f64>| value.map_or("-".into(), |value| show(value, self.unit));
         let verdict = match self.reached() {
@@ -212,6 +213,7 @@ impl Row {
         let unit = match self.unit {
             Unit::Seconds => "seconds",
             Unit::Bytes => "bytes",
+            Unit::Instructions => "instructions",
         };
         let number = |value: Option<f64>| value.map_or("null".into(), |value| format!("{value}"));
         let reached = self.reached().map_or("null".into(), |reached| reached.to_string());
@@ -246,6 +248,7 @@ fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Seconds if value >= 1.0 => format!("{value:.2} s"),
         Unit::Seconds => format!("{:.1} ms", value * 1000.0),
+        Unit::Instructions => format!("{:.2} million", value / 1e6),
         Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
     }
 }

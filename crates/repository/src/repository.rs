@@ -49,7 +49,7 @@ impl Default for RangeReads {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            delta_cache_bytes: 16 << 20,
+            delta_cache_bytes: 12 << 20,
             memory: Arc::new(MemoryPool::unlimited()),
             object_bytes_max: 2 << 30,
             fresh_delta_bytes_max: 4 << 20,

@@ -27,7 +27,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     for (case, dir, cpu) in cases {
         let shown = [
             Shown::Cpu(Some(Goal::Ratio(cpu))),
-            Shown::Anonymous(Some(Goal::Bytes(16.0 * MIB))),
+            Shown::Anonymous(Some(Goal::AtMost(16.0 * MIB))),
             Shown::Wall(None),
             Shown::FirstByte(Some(Goal::Ratio(0.1))),
             Shown::PackSize(None),

@@ -34,7 +34,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
             };
             cost.map(Some)
         })?;
-        let most = Goal::Bytes(64.0 * MIB);
+        let most = Goal::AtMost(64.0 * MIB);
         let shown = [
             Shown::Cpu(Some(Goal::Ratio(0.2))),
             Shown::Wall(None),

@@ -14,7 +14,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
         let shown = [
             Shown::Cpu(Some(Goal::Ratio(0.3))),
             Shown::Wall(None),
-            Shown::Anonymous(Some(Goal::Bytes(16.0 * super::MIB))),
+            Shown::Anonymous(Some(Goal::AtMost(16.0 * super::MIB))),
             Shown::PackSize(None),
         ];
         bench.over_streams(("filter", case), &dir, &shown, |client, first| {

@@ -27,7 +27,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
             "packhorse serve",
             measure,
             figures,
-            &[Goal::Bytes(most_mib * MIB)],
+            &[Goal::AtMost(most_mib * MIB)],
         );
     }
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let shown = [
         Shown::Wall(Some(Goal::Ratio(0.6))),
         Shown::Cpu(None),
-        Shown::Anonymous(Some(Goal::Bytes(64.0 * MIB))),
+        Shown::Anonymous(Some(Goal::AtMost(64.0 * MIB))),
     ];
     bench.show("index", &case, &costs, &shown);
     Ok(())

@@ -7,6 +7,7 @@ mod filter;
 mod grow;
 mod idle;
 mod index;
+mod instructions;
 mod maintain;
 mod push;
 mod refs;
@@ -44,6 +45,7 @@ pub(crate) const SUITES: &[&str] = &[
     "grow",
     "maintain-under-load",
     "idle",
+    "instructions",
 ];
 
 /// Runs one suite and adds its lines to the report.
@@ -68,6 +70,7 @@ pub(crate) fn run(
         "grow" => grow::run(&mut bench),
         "maintain-under-load" => maintain::run(&mut bench),
         "idle" => idle::run(&mut bench),
+        "instructions" => instructions::run(&mut bench),
         other => Err(format!("there is no suite {other:?}").into()),
     }
 }

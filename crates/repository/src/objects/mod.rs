@@ -29,7 +29,9 @@ pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;
-pub(crate) use read::{Reader, delta_result_size, entry_header, inflate, object_header};
+pub(crate) use read::{
+    BESIDE_PART, Reader, delta_result_size, entry_header, inflate, object_header,
+};
 pub(crate) use unit::Unit;
 
 /// An object of one view: packed objects count from 0, loose ones from [`Slot::LOOSE`].
@@ -154,7 +156,7 @@ impl Objects {
         own_shallow: FxHashSet<ObjectId>,
         settings: Settings,
     ) -> Objects {
-        let reader = Reader::of_request(&settings);
+        let reader = Reader::beside_another(&settings);
         Objects {
             view: Arc::new(View {
                 set,

@@ -14,6 +14,9 @@ use crate::repository::Settings;
 /// Deltas on the way from an object to its base; git writes at most 4095, by default 50.
 const CHAIN_LENGTH_MAX: usize = 10_000;
 
+/// One in so many bytes that a request may keep is for readers beside a larger cache.
+pub(crate) const BESIDE_PART: usize = 4;
+
 /// What one reader keeps between objects: rebuilt bases and buffers.
 pub(crate) struct Reader {
     cache: DeltaCache,
@@ -30,7 +33,16 @@ enum BaseAt {
 impl Reader {
     /// A reader whose cache is as big as a request's may be.
     pub fn of_request(settings: &Settings) -> Self {
-        let cache = DeltaCache::sharing(settings.delta_cache_bytes, &settings.memory);
+        Self::sharing(settings.delta_cache_bytes, settings)
+    }
+
+    /// A reader beside another cache that has most of what a request may keep.
+    pub fn beside_another(settings: &Settings) -> Self {
+        Self::sharing(settings.delta_cache_bytes / BESIDE_PART, settings)
+    }
+
+    fn sharing(bytes_max: usize, settings: &Settings) -> Self {
+        let cache = DeltaCache::sharing(bytes_max, &settings.memory);
         Reader { cache, delta: Vec::new(), object_bytes_max: settings.object_bytes_max }
     }
 
@@ -58,7 +70,10 @@ impl Reader {
                 let mut data = Vec::new();
                 inflate(&pack, offset, &header, &mut data)?;
                 let object = Cached { kind, data: Arc::new(data) };
-                self.keep(&pack, offset, &object);
+                // Walks pass all commits and tags, few of which are bases.
+                if !chain.is_empty() || matches!(kind, Kind::Tree | Kind::Blob) {
+                    self.keep(&pack, offset, &object);
+                }
                 break object;
             }
             if chain.len() == CHAIN_LENGTH_MAX {

@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
         Walk {
             objects,
             units: objects.units(),
-            reader: Reader::of_request(settings),
+            reader: Reader::beside_another(settings),
             scanner: TreeScanner::of_request(settings),
             recent_blobs: RecentIds::new(objects.hash().len()),
             recent_trees: RecentIds::new(objects.hash().len()),

@@ -13,7 +13,8 @@ use pack::delta::{Instruction, Instructions};
 
 use crate::error::{Error, Result};
 use crate::objects::{
-    Cached, DeltaCache, Objects, PackHandle, Placed, Reader, Slot, entry_header, inflate,
+    BESIDE_PART, Cached, DeltaCache, Objects, PackHandle, Placed, Reader, Slot, entry_header,
+    inflate,
 };
 use crate::repository::Settings;
 
@@ -61,9 +62,10 @@ pub(crate) struct TreeScanner {
 }
 
 impl TreeScanner {
-    /// A scanner that remembers as much as a request may.
+    /// A scanner that remembers as much as a request may, beside its readers.
     pub fn of_request(settings: &Settings) -> Self {
-        let scanned = DeltaCache::sharing(settings.delta_cache_bytes, &settings.memory);
+        let bytes = settings.delta_cache_bytes;
+        let scanned = DeltaCache::sharing(bytes - 2 * (bytes / BESIDE_PART), &settings.memory);
         TreeScanner { scanned, delta: Vec::new() }
     }
 
