@@ -44,6 +44,7 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let git = bench.programs.git();
     let bitmapped = bench.fixtures.of_size(git, OBJECTS)?;
     let plain = bitmapped.with_file_name("plain.git");
+    git.ok(&bitmapped, &["config", "uploadpack.allowFilter", "true"]);
     let refs = bench.fixtures.many_refs(REFS)?;
     let history = git.ok(&plain, &["rev-list", "--first-parent", "HEAD"]);
     let history: Vec<String> = history.lines().map(str::to_owned).collect();
