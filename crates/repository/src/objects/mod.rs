@@ -30,7 +30,7 @@ pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;
 pub(crate) use read::{
-    BESIDE_PART, Reader, delta_result_size, entry_header, inflate, object_header,
+    BESIDE_PART, Reader, chain_of, delta_result_size, entry_header, inflate, object_header,
 };
 pub(crate) use unit::Unit;
 

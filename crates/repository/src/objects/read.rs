@@ -159,6 +159,24 @@ fn base_of(pack: &Arc<PackHandle>, offset: u64, header: &EntryHeader) -> Result<
     }
 }
 
+/// Where the bases of the entry at `offset` lie that are in the same pack, the nearest first.
+pub(crate) fn chain_of(pack: &Arc<PackHandle>, offset: u64) -> Result<Vec<u64>> {
+    let mut chain = Vec::new();
+    let mut offset = offset;
+    while chain.len() < CHAIN_LENGTH_MAX {
+        let header = entry_header(pack, offset)?;
+        if !header.kind.is_delta() {
+            return Ok(chain);
+        }
+        match base_of(pack, offset, &header)? {
+            BaseAt::Entry(_, base) => offset = base,
+            BaseAt::Elsewhere(_) => return Ok(chain),
+        }
+        chain.push(offset);
+    }
+    Err(pack.corrupt("a delta chain does not end"))
+}
+
 /// Kind and size of the object at `offset`, without rebuilding it.
 pub(crate) fn object_header(
     objects: &Objects,

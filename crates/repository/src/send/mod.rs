@@ -3,7 +3,7 @@
 //! [`plan`] decides which objects are sent, by [`crate::walk`]. The rest is decided on the way,
 //! entry by entry: [`extents`] says from indexes alone which parts of which packs are passed,
 //! [`feed`] gets their bytes, [`choice`] says how each entry leaves, [`sent`] remembers where it
-//! went, and [`stream`] writes it.
+//! went, [`kin`] what is like one whose base did not, and [`stream`] writes it.
 //!
 //! A delta is sent only when its base is sent too, or when the client is known to have
 //! the base and asked for a thin pack. Deltas reach for bases in packs of the same or an
@@ -12,6 +12,7 @@
 mod choice;
 mod extents;
 mod feed;
+mod kin;
 mod sent;
 mod stream;
 

@@ -13,10 +13,13 @@ use pack::entry::{self, EntryHeader, EntryKind};
 use super::choice::{Chooser, Piece, Stored};
 use super::extents::{Extent, Holds};
 use super::feed::{Feed, SLICE_BYTES};
+use super::kin::{Kin, Relative};
 use super::sent::Sent;
 use super::{PackPlan, Reuse};
 use crate::error::{Error, Result};
-use crate::objects::{CACHE_BYTES_MIN, Cached, LooseOrPacked, Placed, Reader, Slot};
+use crate::objects::{
+    CACHE_BYTES_MIN, Cached, LooseOrPacked, Placed, Reader, Slot, chain_of, object_header,
+};
 
 /// Pieces shorter than this are gathered in a buffer instead of sent one by one.
 const GATHER_BYTES: u64 = 4096;
@@ -37,6 +40,7 @@ pub struct PackStream {
     /// What is left of a long part that is being sent.
     rest: Option<Part>,
     sent: Sent,
+    kin: Kin,
     /// Where to look for the next loose object that is sent.
     next_loose: Slot,
     loose: Option<LooseEntry>,
@@ -101,6 +105,7 @@ impl PackStream {
             run: None,
             rest: None,
             sent: Sent::default(),
+            kin: Kin::default(),
             next_loose: Slot(Slot::LOOSE),
             loose: None,
             buffer: BytesMut::new(),
@@ -193,7 +198,7 @@ impl PackStream {
                 self.renamed(extent, &header, &kind)
             }
             Piece::Named { base } => self.renamed(extent, &header, &EntryKind::RefDelta { base }),
-            Piece::Whole => self.whole(extent),
+            Piece::Whole => self.anew(extent),
             Piece::Fresh { slot, stored } => self.fresh(extent, &header, slot, stored),
         }
     }
@@ -223,7 +228,7 @@ impl PackStream {
         match stored {
             Stored::Whole => self.as_stored(extent),
             Stored::Named(base) => self.renamed(extent, header, &EntryKind::RefDelta { base }),
-            Stored::Unusable => self.whole(extent),
+            Stored::Unusable => self.anew(extent),
         }
     }
 
@@ -235,15 +240,7 @@ impl PackStream {
         }
         let id = self.plan.objects.id(base)?;
         let base = self.plan.objects.read_slot(base, &mut self.reader)?;
-        let mut delta = Vec::new();
-        let small = base.kind == object.kind
-            && BaseIndex::new(&base.data).create(
-                &base.data,
-                &object.data,
-                object.data.len() / 2,
-                &mut delta,
-            );
-        Ok(small.then_some((id, delta)))
+        Ok(delta_between(&base, object).map(|delta| (id, delta)))
     }
 
     /// Where the next entry begins.
@@ -319,20 +316,52 @@ impl PackStream {
         self.gather(&header);
     }
 
-    /// A packed object, rebuilt and deflated anew.
-    fn whole(&mut self, extent: &Extent) -> Result<()> {
+    /// A packed object whose base is not sent: as a delta on one that was, if there is one that
+    /// it is like; or else rebuilt and deflated anew.
+    fn anew(&mut self, extent: &Extent) -> Result<()> {
         self.flush_run()?;
-        let object =
-            self.reader.read(&self.plan.objects, self.feed.pack(extent.pack), extent.start)?;
-        self.new_header(extent, &EntryKind::Base(object.kind), object.data.len() as u64);
-        self.deflated(&object);
+        let pack = self.feed.pack(extent.pack).clone();
+        let object = self.reader.read(&self.plan.objects, &pack, extent.start)?;
+        let chain = chain_of(&pack, extent.start)?;
+        let relative = self.kin.nearest(extent.pack, &chain, &self.sent);
+        let made = match relative {
+            Some(Relative { offset, .. }) => {
+                let size = object_header(&self.plan.objects, &pack, offset)?.1;
+                match size <= DELTA_BASE_BYTES_MAX {
+                    true => {
+                        let base = self.reader.read(&self.plan.objects, &pack, offset)?;
+                        delta_between(&base, &object)
+                    }
+                    false => None,
+                }
+            }
+            None => None,
+        };
+        match (relative, made) {
+            (Some(base), Some(delta)) => {
+                let kind = match self.sent.place_of(extent.pack, base.offset) {
+                    Some(at) if self.plan.ofs_delta => {
+                        EntryKind::OfsDelta { distance: self.position() - at }
+                    }
+                    _ => EntryKind::RefDelta { base: pack.id_at_offset(base.offset)? },
+                };
+                self.kin.note(extent.pack, extent.start, &chain, Some(base));
+                self.new_header(extent, &kind, delta.len() as u64);
+                self.deflated(&delta);
+            }
+            _ => {
+                self.kin.note(extent.pack, extent.start, &chain, None);
+                self.new_header(extent, &EntryKind::Base(object.kind), object.data.len() as u64);
+                self.deflated(&object.data);
+            }
+        }
         Ok(())
     }
 
-    /// An object's content, deflated.
-    fn deflated(&mut self, object: &Cached) {
+    /// The content of an entry, deflated.
+    fn deflated(&mut self, content: &[u8]) {
         let mut compressed = Vec::new();
-        pack::inflate::deflate(&object.data, self.level, &mut compressed);
+        pack::inflate::deflate(content, self.level, &mut compressed);
         if (compressed.len() as u64) < GATHER_BYTES {
             self.gather(&compressed);
         } else {
@@ -362,7 +391,7 @@ impl PackStream {
                 let size = object.data.len() as u64;
                 entry::encode(&EntryKind::Base(object.kind), size, &mut header);
                 self.gather(&header);
-                self.deflated(&object);
+                self.deflated(&object.data);
                 return Ok(());
             }
         };
@@ -457,6 +486,14 @@ impl Part {
     fn len(&self) -> u64 {
         self.end - self.start
     }
+}
+
+/// A delta that makes `object` of `base`, if it is worth it.
+fn delta_between(base: &Cached, object: &Cached) -> Option<Vec<u8>> {
+    let (mut delta, bytes_max) = (Vec::new(), object.data.len() / 2);
+    let small = base.kind == object.kind
+        && BaseIndex::new(&base.data).create(&base.data, &object.data, bytes_max, &mut delta);
+    small.then_some(delta)
 }
 
 /// The checksum of the one stored pack that is the answer, whole and alone.

@@ -250,6 +250,45 @@ fn a_changed_file_costs_its_change() {
 }
 
 #[test]
+fn versions_without_those_between_are_deltas_on_each_other() {
+    let line = |number: u32| format!("{number} {}\n", number.wrapping_mul(0x9e37_79b9));
+    let git = RealGit::new();
+    let dir = git.init_bare("repository");
+    let work = git.path("work");
+    git.ok(git.root(), &["clone", "-q", "repository", "work"]);
+    let mut text: String = (0..3000).map(line).collect();
+    for version in 0..40 {
+        text = text.replacen(&line(50 * version), &format!("version {version}\n"), 1);
+        git.commit_file(&work, "deep/er/file", &text);
+    }
+    git.ok(&work, &["push", "-q", "origin", "HEAD:main"]);
+    git.ok(&dir, &["repack", "-adfq"]);
+    // One version in eight, and not the newest, which alone is stored whole.
+    let tips: Vec<String> = (1..5).map(|tip| format!("main~{}", 8 * tip)).collect();
+    let tips: Vec<&str> = tips.iter().map(String::as_str).collect();
+    for ofs_delta in [true, false] {
+        let request = PackRequest {
+            wants: ids(&git, &dir, &tips),
+            shallow: ids(&git, &dir, &tips),
+            ofs_delta,
+            ..Default::default()
+        };
+        let pack = pack_for(&Bare::open(&dir).repository, &request);
+        let got = sent(&git, &format!("new-{ofs_delta}"), &pack, HashKind::Sha1, None);
+        assert_eq!(got.len(), 5 * tips.len());
+        let whole = pack_for(
+            &Bare::open(&dir).repository,
+            &PackRequest {
+                wants: ids(&git, &dir, &tips[..1]),
+                shallow: ids(&git, &dir, &tips[..1]),
+                ..request
+            },
+        );
+        assert!(pack.len() < whole.len() + whole.len() / 4, "{} {}", pack.len(), whole.len());
+    }
+}
+
+#[test]
 fn filters_leave_out_what_gits_do() {
     let filters: [(&str, Filter); 5] = [
         ("blob:none", Filter::BlobNone),
