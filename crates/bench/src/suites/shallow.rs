@@ -1,4 +1,5 @@
-//! Shallow clones: the newest commit of each branch and tag.
+//! Shallow clones: the newest commit of one branch, as `git clone --depth=1` asks for it, and of
+//! each branch and tag.
 
 use super::{Bench, Shown};
 use crate::Outcome;
@@ -13,9 +14,14 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
         Shown::Anonymous(Some(Goal::AtMost(16.0 * super::MIB))),
         Shown::PackSize(None),
     ];
-    bench.over_streams(("shallow", "depth 1"), &plain, &shown, |client, first| {
-        let (_, wants) = client.ls_refs()?;
-        client.fetch(&Fetch { wants: &wants, depth: Some(1), ..Fetch::default() }, first)
-    })?;
+    for (case, prefixes) in [
+        ("depth 1, one branch", &["HEAD"][..]),
+        ("depth 1, all branches and tags", &["HEAD", "refs/heads/", "refs/tags/"]),
+    ] {
+        bench.over_streams(("shallow", case), &plain, &shown, |client, first| {
+            let (_, wants) = client.refs_under(prefixes)?;
+            client.fetch(&Fetch { wants: &wants, depth: Some(1), ..Fetch::default() }, first)
+        })?;
+    }
     Ok(())
 }
