@@ -124,11 +124,5 @@ fn process_settings(invocation: &Invocation) -> Settings {
     }
     settings.server.sideband_all = std::env::var_os("GIT_TEST_SIDEBAND_ALL")
         .is_some_and(|value| matches!(value.as_encoded_bytes(), b"1" | b"true" | b"yes" | b"on"));
-    settings.server.session_id = session_id(&settings);
     settings
-}
-
-/// `<time>-P<process>` in hexadecimal, as git's session ids are built: unique on this machine.
-fn session_id(settings: &Settings) -> bstr::BString {
-    format!("packhorse-{:x}-P{:08x}", (settings.now_seconds)(), std::process::id()).into()
 }

@@ -121,6 +121,8 @@ impl Admitted {
         output: &mut dyn Sink,
     ) -> Result<Outcome, Error> {
         let config = self.repository.config();
+        let mut settings = ReceiveSettings::from_config(config)?;
+        settings.hook_limits.hook_timeout_ms = self.settings.hook_timeout_ms;
         let session = ReceivePack {
             repo: &self.repository,
             protocol,
@@ -128,7 +130,7 @@ impl Admitted {
             limits: &self.settings.limits,
             server: &self.settings.server,
             namespace: self.namespace()?,
-            settings: ReceiveSettings::from_config(config)?,
+            settings,
             environment: &self.settings.hook_environment,
             pusher: self.pusher(),
             repository_name: BString::from(self.name.as_str()),

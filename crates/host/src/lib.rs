@@ -36,8 +36,9 @@ pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bstr::BString;
 use catalogue::Found;
 use turns::Turns;
 use upkeep::Keeper;
@@ -47,6 +48,7 @@ pub struct Host {
     catalogue: Arc<Catalogue>,
     settings: Settings,
     running: Arc<AtomicUsize>,
+    sessions: AtomicU64,
     keeper: Arc<Keeper>,
     turns: Arc<Turns>,
 }
@@ -57,7 +59,14 @@ impl Host {
         let keeper = Arc::new(Keeper::new(settings.upkeep.clone()));
         let turns = Arc::new(Turns::new(settings.turns.clone(), settings.engine.memory.clone()));
         let catalogue = Arc::new(catalogue);
-        Host { catalogue, settings, running: Arc::default(), keeper, turns }
+        Host {
+            catalogue,
+            settings,
+            running: Arc::default(),
+            sessions: AtomicU64::default(),
+            keeper,
+            turns,
+        }
     }
 
     /// From now on, repositories are maintained some time after a push, if the settings say so;
@@ -106,9 +115,18 @@ impl Host {
         };
         let Found { repository, exported_name } = found;
         request.check_allowed_by(repository.config())?;
-        let (settings, keeper) = (self.settings.clone(), self.keeper.clone());
+        let (mut settings, keeper) = (self.settings.clone(), self.keeper.clone());
+        settings.server.session_id = self.session_id();
         let turns = self.turns.clone();
         Ok(Admitted::new(repository, exported_name, request, settings, place, keeper, turns))
+    }
+
+    /// Unique on this machine, and built as git's session ids are: time, process, and the
+    /// session's number in it, in hexadecimal.
+    fn session_id(&self) -> BString {
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let seconds = (self.settings.now_seconds)();
+        format!("packhorse-{seconds:x}-P{:08x}-{number:x}", std::process::id()).into()
     }
 
     fn may_create(&self, request: &Request) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use object::HashKind;
 use serve::ServerInfo;
-use serve::hooks::HookEnvironment;
+use serve::hooks::{HookEnvironment, HookLimits};
 use wire::Limits;
 
 use crate::{Caller, FetchBudget, Refusal, TurnSettings, UpkeepSettings};
@@ -66,6 +66,8 @@ pub struct Settings {
     pub variable: Variable,
     /// What hooks start from.
     pub hook_environment: HookEnvironment,
+    /// Milliseconds one hook may run before it is killed; 0 for no limit.
+    pub hook_timeout_ms: u64,
     /// receive-pack only: take objects without looking whether anything is missing.
     pub skip_connectivity_check: bool,
     /// receive-pack only: refuse packs that lean on objects they do not carry.
@@ -103,6 +105,7 @@ impl Default for Settings {
                 SERVER_VARIABLES.contains(&name).then(|| std::env::var_os(name)).flatten()
             }),
             hook_environment: HookEnvironment::minimal(),
+            hook_timeout_ms: HookLimits::default().hook_timeout_ms,
             skip_connectivity_check: false,
             reject_thin: false,
             console: false,

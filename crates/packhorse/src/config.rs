@@ -70,6 +70,10 @@ pub struct LimitsConfig {
     pub haves_max: Option<usize>,
     /// Refs one push may change.
     pub push_commands_max: Option<usize>,
+    /// Rounds of haves in one conversation of protocol v0 or v1.
+    pub rounds_max: Option<usize>,
+    /// How long one hook may run, milliseconds; 0 for no limit.
+    pub hook_timeout_ms: Option<u64>,
     /// Bytes of rebuilt objects a request keeps to rebuild others from.
     pub delta_cache_bytes: Option<usize>,
     /// Bytes that all fetches and pushes together may hold.

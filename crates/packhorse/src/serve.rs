@@ -102,6 +102,8 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     set(limits.drain_timeout_ms.map(Duration::from_millis), &mut http.drain_timeout);
     set(limits.wants_max, &mut settings.limits.wants_max);
     set(limits.haves_max, &mut settings.limits.haves_max);
+    set(limits.rounds_max, &mut settings.limits.rounds_max);
+    set(limits.hook_timeout_ms, &mut settings.hook_timeout_ms);
     set(limits.push_commands_max, &mut settings.limits.push_commands_max);
     let memory = limits.memory.unwrap_or_else(machine::shared_memory_bytes);
     settings.engine.memory = Arc::new(MemoryPool::new(memory));

@@ -168,3 +168,18 @@ fn the_first_page_tells_how_to_clone() {
     let page = server.get("/", &[]).text();
     assert!(page.contains("<repository>.git") && !page.contains("many"), "{page}");
 }
+
+#[test]
+fn every_session_has_a_name_of_its_own() {
+    let (git, server) = served();
+    git.ok(git.path("srv/a.git"), &["config", "transfer.advertiseSID", "true"]);
+    let session = || {
+        let v2 = [("Git-Protocol", "version=2")];
+        let text = server.get("/a.git/info/refs?service=git-upload-pack", &v2).text();
+        let line = text.lines().find_map(|line| Some(line.split_once("session-id=")?.1.to_owned()));
+        line.expect("a session id")
+    };
+    let (one, other) = (session(), session());
+    assert!(one.starts_with("packhorse-"), "{one}");
+    assert_ne!(one, other);
+}

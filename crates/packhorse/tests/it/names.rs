@@ -56,12 +56,19 @@ fn a_ref_cannot_be_a_folder_too() {
             git.ok(&origin, &["pack-refs", "--all", "--prune"]);
         }
         let before = files(&origin);
+        // The server does not have this commit: it must not be kept either.
+        git.commit_file(&work, "new", format!("packed: {packed}"));
         for name in ["refs/heads/topic", "refs/heads/topic/one/more", "refs/heads/flat/x"] {
-            let words = git.fail(&work, &["push", "origin", &format!("HEAD:{name}")]);
-            assert!(words.contains("remote rejected"), "packed {packed}, {name}: {words}");
+            for atomic in ["--atomic", "--no-atomic"] {
+                let words = git.fail(&work, &["push", atomic, "origin", &format!("HEAD:{name}")]);
+                assert!(words.contains("remote rejected"), "packed {packed}, {name}: {words}");
+                assert!(words.contains(&format!("cannot create '{name}'")), "{words}");
+            }
         }
         assert_eq!(files(&origin), before, "packed: {packed}");
     }
+    // What goes with the same push makes room.
+    git.ok(&work, &["push", "-q", "origin", ":refs/heads/flat", "HEAD:refs/heads/flat/x"]);
     git.fsck_strict(&origin);
 }
 

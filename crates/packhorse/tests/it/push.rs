@@ -173,3 +173,22 @@ fn hooks_run_and_speak_over_http() {
     assert!(words.contains("pre-receive hook declined"), "{words}");
     assert_eq!(files(&origin), before);
 }
+
+#[test]
+fn a_hook_has_as_long_as_the_configuration_says() {
+    use std::os::unix::fs::PermissionsExt;
+    let git = RealGit::new();
+    let origin = Scenario::linear(2).build(&git, "srv/a.git");
+    let hook = origin.join("hooks/pre-receive");
+    std::fs::create_dir_all(origin.join("hooks")).expect("a folder");
+    std::fs::write(&hook, "#!/bin/sh\nsleep 1000\n").expect("a hook");
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("executable");
+    let file = git.path("limits.toml");
+    std::fs::write(&file, "[limits]\nhook_timeout_ms = 200\n").expect("a file");
+    let options = ["--config", file.to_str().expect("a path in UTF-8")];
+    let server = Serving::start(&git, git.path("srv"), &options);
+    let work = git.clone(server.url("a.git"), "work", NONE);
+    git.commit_file(&work, "one.txt", "one\n");
+    let words = git.fail(&work, &["push", "origin", "HEAD:main"]);
+    assert!(words.contains("the pre-receive hook was killed after 200 ms"), "{words}");
+}

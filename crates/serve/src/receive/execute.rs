@@ -14,6 +14,7 @@ use super::aliases;
 use super::certificate::Certificate;
 use super::checks;
 use super::commands::{Command, Told, hook_input, refuse_rest};
+use super::conflicts;
 use super::connected::Connectivity;
 use super::context::{Context, Now};
 use super::messages::Messages;
@@ -107,10 +108,11 @@ impl Push<'_> {
                 }
             }
         }
-        if self.request.atomic && commands.iter().any(|command| command.error.is_some()) {
+        let atomic = self.request.atomic;
+        if atomic && commands.iter().any(|command| command.error.is_some()) {
             refuse_rest(commands, ATOMIC_FAILURE);
         }
-        Ok(())
+        conflicts::check(&*snapshot, self.context.namespace, commands, atomic, messages)
     }
 
     /// From here on the objects are there: what fails now is a refusal, not the end of the push.

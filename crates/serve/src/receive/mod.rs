@@ -13,6 +13,7 @@ mod alternates;
 mod certificate;
 mod checks;
 mod commands;
+mod conflicts;
 mod connected;
 mod context;
 mod deploy;

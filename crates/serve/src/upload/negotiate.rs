@@ -127,13 +127,13 @@ impl<'a, 'c> Rounds<'a, 'c> {
     ) -> Result<Ended, Error> {
         let hash = self.request.object_format;
         let (mut got_common, mut got_other) = (false, false);
-        let mut haves = 0;
+        let (mut haves, mut rounds) = (0, 0);
         let mut negotiating = false;
         loop {
             match wire::v0::read_have(reader, hash)? {
                 HaveLine::Have(id) => {
                     haves += 1;
-                    self.within_limit(haves)?;
+                    within(haves, self.limits.haves_max, "haves", "haves_max")?;
                     match self.common.note(id)? {
                         true => got_common = true,
                         false => got_other = true,
@@ -141,6 +141,8 @@ impl<'a, 'c> Rounds<'a, 'c> {
                     self.answer_have(id, writer)?;
                 }
                 HaveLine::Flush => {
+                    rounds += 1;
+                    within(rounds, self.limits.rounds_max, "rounds of haves", "rounds_max")?;
                     if self.end_of_round(got_common, got_other, writer)? {
                         return Ok(Ended::SendPack);
                     }
@@ -163,18 +165,6 @@ impl<'a, 'c> Rounds<'a, 'c> {
             }
             negotiating = true;
         }
-    }
-
-    fn within_limit(&self, haves: usize) -> Result<(), Error> {
-        if haves <= self.limits.haves_max {
-            return Ok(());
-        }
-        Err(wire::Error::Limit {
-            what: "haves",
-            max: self.limits.haves_max as u64,
-            setting: "haves_max",
-        }
-        .into())
     }
 
     fn answer_have(&mut self, id: ObjectId, writer: &mut PacketWriter<'_>) -> Result<(), Error> {
@@ -235,5 +225,17 @@ impl<'a, 'c> Rounds<'a, 'c> {
             None => reply::nak(writer)?,
         }
         Ok(())
+    }
+}
+
+fn within(
+    count: usize,
+    most: usize,
+    what: &'static str,
+    setting: &'static str,
+) -> Result<(), wire::Error> {
+    match count <= most {
+        true => Ok(()),
+        false => Err(wire::Error::Limit { what, max: most as u64, setting }),
     }
 }

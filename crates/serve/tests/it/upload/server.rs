@@ -55,6 +55,18 @@ pub fn upload(
     input: &mut dyn io::BufRead,
     output: &mut dyn Sink,
 ) -> Result<(), Error> {
+    upload_within(&Limits::default(), served, namespace, (protocol, exchange), input, output)
+}
+
+/// As [`upload`], with limits of its own.
+pub fn upload_within(
+    limits: &Limits,
+    served: &Path,
+    namespace: Namespace,
+    (protocol, exchange): (Protocol, Exchange),
+    input: &mut dyn io::BufRead,
+    output: &mut dyn Sink,
+) -> Result<(), Error> {
     let parts = storage_disk::open(served, &storage_disk::OpenOptions::default())?;
     let server = ServerInfo {
         agent: "packhorse/test".into(),
@@ -65,7 +77,7 @@ pub fn upload(
         repository: &Repository::open(parts, Settings::default()),
         protocol,
         exchange,
-        limits: &Limits::default(),
+        limits,
         namespace,
         server: &server,
         gate: &Open,
