@@ -18,11 +18,12 @@ mod stream;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object::ObjectId;
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::objects::{Objects, Slot};
+use crate::objects::{Objects, Placed, Slot};
 use crate::progress::{Progress, Stage};
 use crate::walk::{self, Reached};
 use extents::Extents;
@@ -128,6 +129,26 @@ impl PackPlan {
         self.objects.packed_count() as usize / 8 * SETS
             + self.reached.versions.len() * 2 * size_of::<(Slot, Slot)>()
             + PackStream::BUFFERS_BYTES
+    }
+
+    /// The checksum of the one stored pack that is the answer, whole and alone.
+    fn stored_checksum(&self) -> Option<Bytes> {
+        let units = self.objects.units();
+        let is_all = |placed: &&Placed| {
+            let last = placed.first_slot + placed.count;
+            let selected = self.reached.send.count_packed(placed.first_slot, last);
+            selected == u64::from(self.count)
+        };
+        let placed = units.iter().find(is_all).filter(|_| self.ofs_delta)?;
+        let [pack] = placed.unit.packs() else { return None };
+        let same_count = pack.index().ok()?.count() == self.count;
+        let read = |start, end| match pack.map() {
+            Some(_) => pack.bytes(start..end).ok(),
+            None => pack.read_directly(start..end).ok(),
+        };
+        // The checksum covers the header, so the header must be the one written here.
+        let version_2 = || read(0, 8).is_some_and(|header| header[..] == *b"PACK\0\0\0\x02");
+        (same_count && version_2()).then(|| read(pack.entries_end(), pack.size))?
     }
 
     fn extents(&self) -> Extents {

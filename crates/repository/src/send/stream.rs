@@ -18,7 +18,7 @@ use super::sent::Sent;
 use super::{PackPlan, Reuse};
 use crate::error::{Error, Result};
 use crate::objects::{
-    CACHE_BYTES_MIN, Cached, LooseOrPacked, Placed, Reader, Slot, chain_of, object_header,
+    CACHE_BYTES_MIN, Cached, LooseOrPacked, Reader, Slot, chain_of, object_header,
 };
 
 /// Pieces shorter than this are gathered in a buffer instead of sent one by one.
@@ -92,8 +92,7 @@ impl PackStream {
         let settings = plan.objects.settings();
         let reader = Reader::of_request(settings);
         let range_reads = settings.range_reads.clone();
-        let units = plan.objects.units();
-        let sum = match stored_checksum(&plan, &units) {
+        let sum = match plan.stored_checksum() {
             Some(sum) => Sum::Stored(sum),
             None => Sum::Computed(Checksum::new(plan.objects.hash())),
         };
@@ -494,23 +493,4 @@ fn delta_between(base: &Cached, object: &Cached) -> Option<Vec<u8>> {
     let small = base.kind == object.kind
         && BaseIndex::new(&base.data).create(&base.data, &object.data, bytes_max, &mut delta);
     small.then_some(delta)
-}
-
-/// The checksum of the one stored pack that is the answer, whole and alone.
-fn stored_checksum(plan: &PackPlan, units: &[Placed]) -> Option<Bytes> {
-    let send = &plan.reached.send;
-    let is_all = |placed: &&Placed| {
-        let last = placed.first_slot + placed.count;
-        send.count_packed(placed.first_slot, last) == u64::from(plan.count)
-    };
-    let placed = units.iter().find(is_all).filter(|_| plan.ofs_delta)?;
-    let [pack] = placed.unit.packs() else { return None };
-    let same_count = pack.index().ok()?.count() == plan.count;
-    let read = |start, end| match pack.map() {
-        Some(_) => pack.bytes(start..end).ok(),
-        None => pack.read_directly(start..end).ok(),
-    };
-    // The checksum covers the header, so the header must be the one written here.
-    let version_2 = || read(0, 8).is_some_and(|header| header[..] == *b"PACK\0\0\0\x02");
-    (same_count && version_2()).then(|| read(pack.entries_end(), pack.size))?
 }
