@@ -3,6 +3,7 @@
 
 mod filters;
 mod layouts;
+mod limits;
 mod objects_by_id;
 mod refs;
 mod rounds;

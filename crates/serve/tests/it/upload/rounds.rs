@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serve::{Exchange, Namespace};
 use testkit::{RealGit, Scenario, Transcript};
-use wire::{Limits, Protocol, WriteSink};
+use wire::{Protocol, WriteSink};
 
-use super::server::{upload, upload_within};
+use super::server::upload;
 
 const FETCH: &str = "
     > command=fetch
@@ -478,31 +478,4 @@ fn refusals_of_filters_and_depths() {
         "> want {c6}\n> deepen 1\n> deepen-since 5\n> done\n> 0000\n\
          <- ERR git upload-pack: deepen and deepen-since (or deepen-not) cannot be used together",
     );
-}
-
-#[test]
-fn a_client_that_never_comes_to_an_end_is_told_the_limit() {
-    let sessions = Sessions::new();
-    let want = sessions.git.rev_parse(&sessions.served, "main");
-    let line = |text: String| format!("{:04x}{text}", text.len() + 4);
-    let mut input = line(format!("want {want}\n")) + "0000";
-    for number in 0..4 {
-        input += &line(format!("have {number:040}\n"));
-        input += "0000";
-    }
-    let mut output = Vec::new();
-    let limits = Limits { rounds_max: 3, ..Limits::default() };
-    let how = (Protocol::V0, Exchange::Conversation);
-    let error = upload_within(
-        &limits,
-        &sessions.served,
-        Namespace::default(),
-        how,
-        &mut input.as_bytes(),
-        &mut WriteSink::new(&mut output),
-    )
-    .expect_err("four rounds");
-    assert!(error.to_string().contains("rounds_max"), "{error}");
-    let said = String::from_utf8_lossy(&output);
-    assert_eq!(said.matches("NAK").count(), 3, "{said}");
 }
