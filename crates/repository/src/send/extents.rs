@@ -141,6 +141,7 @@ impl Extents {
         }
         let number = self.number();
         let end = self.pack(number).entry_end(start)?;
+        in_order(self.pack(number), start, end)?;
         Ok(Some(Extent { pack: number, start, end, holds: Holds::Entry(Some(slot)) }))
     }
 
@@ -170,6 +171,7 @@ impl Extents {
             let own = pack.own_position(at)?;
             if positions.get(own) {
                 let (start, end) = (pack.offset_in_order(at)?, pack.offset_in_order(at + 1)?);
+                in_order(pack, start, end)?;
                 let slot = match self.with_slots {
                     true => slot_of_own(&self.units[self.next_unit - 1], pack, own)?,
                     false => None,
@@ -179,6 +181,14 @@ impl Extents {
         }
         self.present = None;
         Ok(None)
+    }
+}
+
+/// A reverse index that is damaged may name places in any order.
+fn in_order(pack: &PackHandle, start: u64, end: u64) -> Result<()> {
+    match start < end {
+        true => Ok(()),
+        false => Err(pack.corrupt("entries are not in the order of their offsets")),
     }
 }
 

@@ -84,9 +84,9 @@ impl Feed {
         Ok(self.ahead.pop_front())
     }
 
-    /// Whether a part's bytes are there already, so that asking for them drops no others.
-    pub fn holds(&self, pack: u32, start: u64) -> bool {
-        self.is_mapped(pack) || self.window.as_ref().is_some_and(|w| w.holds(pack, start))
+    /// Whether bytes from here on have been read already.
+    fn holds(&self, pack: u32, start: u64) -> bool {
+        self.window.as_ref().is_some_and(|w| w.holds(pack, start))
     }
 
     /// The bytes of a pack from `start` on, at least one and at most up to `end`: as many as
