@@ -16,6 +16,10 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    if let Err(error) = storage_disk::guard_maps() {
+        // Goes on as programs commonly do: a file that is cut while it is mapped ends it.
+        tracing::debug!(%error, "mapped files are not guarded");
+    }
     if let Some(code) = stdio::run_by_program_name() {
         return code;
     }

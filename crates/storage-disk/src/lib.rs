@@ -23,7 +23,7 @@ mod refs;
 mod shared;
 mod worktree;
 
-pub use blobs::DiskBlobs;
+pub use blobs::{DiskBlobs, guard_maps};
 pub use discover::{Discovered, discover, discover_with, expand_user};
 pub use disk::{BeforeChange, Durability};
 pub use format::RepositoryFormat;

@@ -60,6 +60,14 @@ pub trait BlobStore: Send + Sync {
         check_blob_name(name)?;
         Ok(None)
     }
+
+    /// How often mapped memory turned out to be lost (the file was cut, or its disk cannot be
+    /// read) since the store was opened, by whoever guards against that. From then on the
+    /// lost bytes read as zeros: who sees the number grow must not trust what was read meanwhile,
+    /// and maps anew.
+    fn faults(&self) -> u64 {
+        0
+    }
 }
 
 /// Blobs in the making. Nobody sees them before [`Stage::publish`]; dropped, they are gone.

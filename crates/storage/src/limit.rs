@@ -63,6 +63,10 @@ impl BlobStore for LimitBlobs {
     fn map(&self, name: &str) -> Result<Option<Bytes>> {
         self.inner.map(name)
     }
+
+    fn faults(&self) -> u64 {
+        self.inner.faults()
+    }
 }
 
 struct LimitStage {

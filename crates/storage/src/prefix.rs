@@ -65,6 +65,10 @@ impl BlobStore for PrefixBlobs {
     fn map(&self, name: &str) -> Result<Option<Bytes>> {
         self.inner.map(&self.full(name)?)
     }
+
+    fn faults(&self) -> u64 {
+        self.inner.faults()
+    }
 }
 
 struct PrefixStage {

@@ -1,10 +1,14 @@
 //! Repositories that are damaged on disk: clients are told, others are served as before.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use testkit::{RealGit, Scenario};
 
+use crate::raw;
 use crate::serving::Serving;
 
 fn only(dir: &Path, extension: &str) -> PathBuf {
@@ -24,6 +28,13 @@ fn write(path: &Path, bytes: &[u8]) {
 fn truncate(path: &Path, to: impl Fn(u64) -> u64) {
     let bytes = fs::read(path).expect("a file");
     write(path, &bytes[..to(bytes.len() as u64) as usize]);
+}
+
+/// Cuts a file the server may have mapped.
+fn cut(path: &Path, to: impl Fn(u64) -> u64) {
+    fs::set_permissions(path, PermissionsExt::from_mode(0o644)).expect("permissions");
+    let file = File::options().write(true).open(path).expect("a file");
+    file.set_len(to(file.metadata().expect("a size").len())).expect("a shorter file");
 }
 
 /// Clones, fetches and pushes must fail in words or work; the server and its other
@@ -70,6 +81,49 @@ fn a_truncated_pack() {
     told_and_survived(|_, dir| truncate(&only(dir, "pack"), |len| len / 2));
     told_and_survived(|_, dir| truncate(&only(dir, "pack"), |_| 5));
     told_and_survived(|_, dir| truncate(&only(dir, "pack"), |_| 0));
+}
+
+#[test]
+fn files_cut_while_they_are_mapped() {
+    for ending in ["pack", "idx", "rev", "bitmap"] {
+        for to in [0, 2] {
+            told_and_survived(|git, dir| {
+                if ending == "bitmap" {
+                    git.ok(dir, &["repack", "-adbq"]);
+                }
+                cut(&only(dir, ending), |len| len * to / 3);
+            });
+        }
+    }
+}
+
+/// The client has read the beginning of a large answer when the pack behind it is cut.
+#[test]
+fn a_pack_cut_while_it_is_sent() {
+    const BLOB_BYTES: usize = 20 << 20;
+    let git = RealGit::new();
+    let bad = Scenario::big_blob(BLOB_BYTES).repacked().build(&git, "srv/bad.git");
+    Scenario::linear(3).build(&git, "srv/good.git");
+    let server = Serving::start_small(&git, git.path("srv"));
+    let tip = git.rev_parse(&bad, "main");
+    let lines = [format!("want {tip}\n"), "done\n".into()].map(raw::packet).concat();
+    let body = [raw::packet("command=fetch"), b"0001".to_vec(), lines, b"0000".to_vec()].concat();
+    let headers =
+        [("Content-Type", "application/x-git-upload-pack-request"), ("Git-Protocol", "version=2")];
+    let head = raw::head("POST", "/bad/git-upload-pack", &headers, Some(body.len()));
+    let open_files = server.open_files();
+    let mut stream = TcpStream::connect(server.authority()).expect("the server listens");
+    stream.write_all(&[head.as_bytes(), &body].concat()).expect("sent");
+    stream.read_exact(&mut [0; 100_000]).expect("the beginning of the answer");
+    cut(&only(&bad, "pack"), |len| len / 2);
+    let mut rest = Vec::new();
+    // Cut off, or told in words: what is on its way when the file is cut cannot be finished.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.len() < BLOB_BYTES, "{} bytes of a pack that is not there", rest.len());
+    git.clone(server.url("good"), "good", &["--quiet"]);
+    server.settle(open_files + 8);
+    let words = git.fail(git.root(), &["clone", &server.url("bad"), "late"]);
+    assert!(words.contains("fatal: "), "{words}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
 
 use testkit::{RealGit, Scenario};
 
@@ -123,36 +122,6 @@ fn clients_that_wait_to_be_asked_are_asked_or_refused() {
     assert_eq!(line, "HTTP/1.1 404 Not Found", "nothing was asked for in vain");
     let (line, ..) = line_after("/a.git/git-upload-pack", "text/plain");
     assert_eq!(line, "HTTP/1.1 415 Unsupported Media Type");
-}
-
-#[test]
-fn http_2_is_spoken_with_prior_knowledge() {
-    let (git, server) = served();
-    let curl = Command::new("curl").arg("--version").output();
-    if !curl.is_ok_and(|curl| String::from_utf8_lossy(&curl.stdout).contains("HTTP2")) {
-        println!("skipped: there is no curl that speaks HTTP/2");
-        return;
-    }
-    std::fs::write(git.path("request"), ls_refs()).expect("a request");
-    let output = Command::new("curl")
-        .args(["--silent", "--http2-prior-knowledge", "--write-out", "%{http_version}"])
-        .args(["-H", "Content-Type: application/x-git-upload-pack-request"])
-        .args(["-H", "Git-Protocol: version=2", "--data-binary"])
-        .arg(format!("@{}", git.path("request").display()))
-        .arg(server.url("a.git/git-upload-pack"))
-        .output()
-        .expect("curl runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("refs/heads/main") && text.ends_with('2'), "{text}");
-    // Whatever is refused must not end the streams beside it.
-    let refused = Command::new("curl")
-        .args(["--silent", "--http2-prior-knowledge", "--data-binary"])
-        .arg(format!("@{}", git.path("request").display()))
-        .arg(server.url("none/git-upload-pack"))
-        .args(["--write-out", "%{http_code}"])
-        .output()
-        .expect("curl runs");
-    assert!(String::from_utf8_lossy(&refused.stdout).ends_with("415"));
 }
 
 #[test]

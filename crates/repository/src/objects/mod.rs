@@ -107,6 +107,8 @@ struct View {
     loose: Mutex<LooseSlots>,
     reader: Mutex<Reader>,
     graph: OnceLock<Option<CommitGraph>>,
+    /// [`PackSet::faults`] when the view was opened.
+    faults: u64,
     /// Commits at which the repository's own history ends.
     own_shallow: FxHashSet<ObjectId>,
     settings: Settings,
@@ -157,8 +159,10 @@ impl Objects {
         settings: Settings,
     ) -> Objects {
         let reader = Reader::beside_another(&settings);
+        let faults = set.faults();
         Objects {
             view: Arc::new(View {
+                faults,
                 set,
                 stores,
                 units: RwLock::new(Arc::new(units)),
@@ -187,6 +191,21 @@ impl Objects {
         stores.push(store);
         let View { set, own_shallow, settings, .. } = &*self.view;
         Ok(Self::over(set.clone(), stores, units, own_shallow.clone(), settings.clone()))
+    }
+
+    /// Says so when memory that was mapped before this view was opened, or for it, was lost
+    /// since: what was read through the view may be zeros in place of stored bytes.
+    ///
+    /// # Errors
+    /// [`storage::Error::Corrupt`] when that is so.
+    pub(crate) fn check_intact(&self) -> Result<()> {
+        match self.view.set.faults() == self.view.faults {
+            true => Ok(()),
+            false => {
+                Err(storage::Error::corrupt("a pack or an index", "it was cut, or cannot be read")
+                    .into())
+            }
+        }
     }
 
     /// The hash that names the objects.

@@ -64,7 +64,7 @@ impl PackHandle {
             },
             None => Beside::default(),
         };
-        Ok(PackHandle {
+        let pack = PackHandle {
             beside,
             stem: stem.to_owned(),
             serial,
@@ -75,7 +75,20 @@ impl PackHandle {
             blocks: blocks.clone(),
             index: OnceLock::new(),
             order: OnceLock::new(),
-        })
+        };
+        pack.check_ending()?;
+        Ok(pack)
+    }
+
+    /// As git: the checksum at the end of the pack is the one its index was made for. A pack
+    /// that was cut has other bytes there. Without a map that is left to whoever reads it.
+    fn check_ending(&self) -> Result<()> {
+        let (Some(map), Some(_)) = (&self.map, &self.beside.idx) else { return Ok(()) };
+        let ending = &map[self.entries_end() as usize..];
+        match self.index()?.pack_checksum().as_bytes() == ending {
+            true => Ok(()),
+            false => Err(self.corrupt("the pack does not match its index")),
+        }
     }
 
     /// The file's mapped bytes, where the store maps.

@@ -22,14 +22,27 @@ use crate::repository::Settings;
 pub(crate) struct PackSet {
     pub stores: Vec<Arc<dyn BlobStore>>,
     pub hash: HashKind,
-    open: Mutex<BTreeMap<Key, Arc<Unit>>>,
+    open: Mutex<Open>,
     next_serial: AtomicU32,
     blocks: Arc<BlockCache>,
 }
 
-/// A file as it was when it was opened: store number, name, size, time, and for a pack whether
-/// it had a bitmap.
-type Key = (usize, String, u64, SystemTime, bool);
+/// Units by store number and name, and how many faults the stores had when they were opened.
+#[derive(Default)]
+struct Open {
+    units: BTreeMap<(usize, String), OpenUnit>,
+    faults: u64,
+}
+
+/// A unit and the files it is made of, as they were when it was opened.
+#[derive(Clone)]
+struct OpenUnit {
+    files: Vec<Option<FileState>>,
+    unit: Arc<Unit>,
+}
+
+/// Size and time: a file of which neither changed is the one that is open.
+type FileState = (u64, SystemTime);
 
 const MIDX: &str = "pack/multi-pack-index";
 
@@ -47,38 +60,51 @@ impl PackSet {
 
     /// All units, those searched first in front: a multi-pack-index, then packs by size.
     pub fn units(&self) -> Result<Vec<Arc<Unit>>> {
-        let mut seen = BTreeMap::new();
+        let mut seen = Open { faults: self.faults(), ..Open::default() };
         let mut units = Vec::new();
         for (number, store) in self.stores.iter().enumerate() {
-            for (key, unit) in self.units_of(number, store)? {
-                seen.insert(key, unit.clone());
-                units.push(unit);
+            for (name, open) in self.units_of(number, store, seen.faults)? {
+                units.push(open.unit.clone());
+                seen.units.insert((number, name), open);
             }
         }
         *self.open.lock().expect("no holder of the lock panics") = seen;
         Ok(units)
     }
 
-    fn units_of(&self, number: usize, store: &Arc<dyn BlobStore>) -> Result<Vec<(Key, Arc<Unit>)>> {
+    /// [`BlobStore::faults`] of all stores.
+    pub fn faults(&self) -> u64 {
+        self.stores.iter().map(|store| store.faults()).sum()
+    }
+
+    fn units_of(
+        &self,
+        number: usize,
+        store: &Arc<dyn BlobStore>,
+        faults: u64,
+    ) -> Result<Vec<(String, OpenUnit)>> {
         let mut files = store.list("pack/")?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let has = |name: &str| files.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
+        let files = Files(files);
         let mut packs: Vec<&BlobMeta> = files
+            .0
             .iter()
             .filter(|file| {
-                file.name.strip_suffix(".pack").is_some_and(|s| has(&format!("{s}.idx")))
+                let stem = file.name.strip_suffix(".pack");
+                stem.is_some_and(|stem| files.state(&format!("{stem}.idx")).is_some())
             })
             .collect();
         packs.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
 
         let mut units = Vec::with_capacity(packs.len());
         let mut covered = std::collections::BTreeSet::new();
-        if let Some(file) = files.iter().find(|file| file.name == MIDX) {
-            let key = (number, file.name.clone(), file.size, file.modified, false);
-            match self.reuse(&key, || self.open_multi(store, &packs)) {
+        if files.state(MIDX).is_some() {
+            let known = self.known(number, MIDX, faults, &files);
+            match known.map_or_else(|| self.open_multi(store, &packs).map(Arc::new), Ok) {
                 Ok(unit) => {
                     covered.extend(unit.packs().iter().map(|pack| pack.stem.clone()));
-                    units.push((key, unit));
+                    let files = files.of_unit(MIDX, &unit);
+                    units.push((MIDX.to_owned(), OpenUnit { files, unit }));
                 }
                 Err(error) => tracing::warn!(%error, "the multi-pack-index is not used"),
             }
@@ -88,10 +114,12 @@ impl PackSet {
             if covered.contains(stem) {
                 continue;
             }
-            let bitmap = has(&format!("{stem}.bitmap"));
-            let key = (number, file.name.clone(), file.size, file.modified, bitmap);
-            match self.reuse(&key, || self.open_single(store, file)) {
-                Ok(unit) => units.push((key, unit)),
+            let known = self.known(number, &file.name, faults, &files);
+            match known.map_or_else(|| self.open_single(store, file).map(Arc::new), Ok) {
+                Ok(unit) => {
+                    let files = files.of_unit(&file.name, &unit);
+                    units.push((file.name.clone(), OpenUnit { files, unit }));
+                }
                 Err(Error::Storage(storage::Error::NotFound { .. })) => {} // removed since it was listed
                 Err(error @ Error::Format { .. }) => {
                     tracing::error!(%error, "a pack is left out");
@@ -102,12 +130,15 @@ impl PackSet {
         Ok(units)
     }
 
-    fn reuse(&self, key: &Key, open: impl FnOnce() -> Result<Unit>) -> Result<Arc<Unit>> {
-        let known = self.open.lock().expect("no holder of the lock panics").get(key).cloned();
-        match known {
-            Some(unit) => Ok(unit),
-            None => Ok(Arc::new(open()?)),
+    /// The open unit of this name, while its files are those it was opened from and none of
+    /// what is mapped was lost.
+    fn known(&self, number: usize, name: &str, faults: u64, files: &Files) -> Option<Arc<Unit>> {
+        let open = self.open.lock().expect("no holder of the lock panics");
+        if open.faults != faults {
+            return None;
         }
+        let known = open.units.get(&(number, name.to_owned()))?;
+        (files.of_unit(name, &known.unit) == known.files).then(|| known.unit.clone())
     }
 
     /// The unit of the pack with this stem, opened anew, in the first store that has it.
@@ -177,5 +208,28 @@ impl PackSet {
             handles.push(self.open_pack(store, file)?);
         }
         Ok(Unit::new(UnitIndex::Multi { midx, packs: handles, store: store.clone() }))
+    }
+}
+
+/// A folder's files, sorted by name.
+struct Files(Vec<BlobMeta>);
+
+impl Files {
+    fn state(&self, name: &str) -> Option<FileState> {
+        let at = self.0.binary_search_by(|file| file.name.as_str().cmp(name)).ok()?;
+        Some((self.0[at].size, self.0[at].modified))
+    }
+
+    /// What the unit of this name is read from: a pack and the files beside it, or the
+    /// multi-pack-index and its packs.
+    fn of_unit(&self, name: &str, unit: &Unit) -> Vec<Option<FileState>> {
+        let endings = match unit.is_one_pack() {
+            true => ["idx", "rev", "bitmap", "pack"].as_slice(),
+            false => ["pack"].as_slice(),
+        };
+        let of_pack = unit.packs().iter().flat_map(|pack| {
+            endings.iter().map(|ending| self.state(&format!("{}.{ending}", pack.stem)))
+        });
+        std::iter::once(self.state(name)).chain(of_pack).collect()
     }
 }

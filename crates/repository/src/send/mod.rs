@@ -148,7 +148,8 @@ impl PackPlan {
         };
         // The checksum covers the header, so the header must be the one written here.
         let version_2 = || read(0, 8).is_some_and(|header| header[..] == *b"PACK\0\0\0\x02");
-        (same_count && version_2()).then(|| read(pack.entries_end(), pack.size))?
+        let sum = (same_count && version_2()).then(|| read(pack.entries_end(), pack.size))??;
+        (pack.index().ok()?.pack_checksum().as_bytes() == &sum[..]).then_some(sum)
     }
 
     fn extents(&self) -> Extents {

@@ -437,6 +437,7 @@ impl PackStream {
 
     fn trailer(&mut self) -> Result<()> {
         self.state = State::Done;
+        self.plan.objects.check_intact()?;
         let sum = match std::mem::replace(&mut self.sum, Sum::Stored(Bytes::new())) {
             Sum::Stored(sum) => sum,
             Sum::Computed(mut sum) => {

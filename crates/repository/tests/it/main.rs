@@ -4,6 +4,7 @@ mod bare;
 mod bitmaps;
 mod commit_graph;
 mod connectivity;
+mod damaged;
 mod far;
 mod history;
 mod incoming;

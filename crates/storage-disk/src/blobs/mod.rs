@@ -1,8 +1,9 @@
 //! An objects directory as a [`BlobStore`].
 //!
 //! Packs, indices and graphs never change under their name: they are mapped. Everything
-//! else is read, for a mapped file that shrinks would kill the process.
+//! else is read: a mapped file that is cut would read as zeros at best ([`guard`]).
 
+mod guard;
 mod publish;
 mod stage;
 
@@ -11,17 +12,22 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use storage::{BlobMeta, BlobStore, Error, Result, Stage, check_blob_name};
 
 use crate::disk::Disk;
+use guard::{GuardedMap, Losses};
+
+pub use guard::guard_maps;
 
 /// One objects directory: a repository's own, an alternate's, or a stage's.
 pub struct DiskBlobs {
     root: PathBuf,
     disk: Disk,
+    losses: Arc<Losses>,
 }
 
 impl DiskBlobs {
@@ -31,7 +37,7 @@ impl DiskBlobs {
     }
 
     pub(crate) fn with_disk(objects_dir: &Path, disk: Disk) -> Self {
-        DiskBlobs { root: objects_dir.to_owned(), disk }
+        DiskBlobs { root: objects_dir.to_owned(), disk, losses: Losses::new() }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -106,7 +112,33 @@ impl BlobStore for DiskBlobs {
         if !never_changes(name) {
             return Ok(None);
         }
-        map_file(&path)
+        self.map_file(&path)
+    }
+
+    fn faults(&self) -> u64 {
+        self.losses.count()
+    }
+}
+
+impl DiskBlobs {
+    fn map_file(&self, path: &Path) -> Result<Option<Bytes>> {
+        let at = |source| Error::io(path.display(), source);
+        let file = match File::open(path) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            other => other.map_err(at)?,
+        };
+        let metadata = file.metadata().map_err(at)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        if metadata.len() == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        // SAFETY: the file is one of those git replaces by renaming and never writes into, so the
+        // mapped bytes stay as they are while the mapping lives, also after the name is gone.
+        #[allow(unsafe_code)]
+        let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(at)?;
+        Ok(Some(Bytes::from_owner(GuardedMap::new(mapped, &self.losses))))
     }
 }
 
@@ -116,26 +148,6 @@ fn never_changes(name: &str) -> bool {
     name == "info/commit-graph"
         || name.starts_with("pack/multi-pack-index")
         || EXTENSIONS.iter().any(|extension| name.ends_with(extension))
-}
-
-fn map_file(path: &Path) -> Result<Option<Bytes>> {
-    let at = |source| Error::io(path.display(), source);
-    let file = match File::open(path) {
-        Err(error) if is_absent(&error) => return Ok(None),
-        other => other.map_err(at)?,
-    };
-    let metadata = file.metadata().map_err(at)?;
-    if !metadata.is_file() {
-        return Ok(None);
-    }
-    if metadata.len() == 0 {
-        return Ok(Some(Bytes::new()));
-    }
-    // SAFETY: the file is one of those git replaces by renaming and never writes into, so the
-    // mapped bytes stay as they are while the mapping lives, also after the name is gone.
-    #[allow(unsafe_code)]
-    let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(at)?;
-    Ok(Some(Bytes::from_owner(mapped)))
 }
 
 /// The bytes of a file in `range`, cut at its end.

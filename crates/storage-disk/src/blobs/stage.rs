@@ -211,6 +211,10 @@ impl BlobStore for StageView {
             false => Ok(None),
         }
     }
+
+    fn faults(&self) -> u64 {
+        self.blobs.faults()
+    }
 }
 
 struct DiskWriter {

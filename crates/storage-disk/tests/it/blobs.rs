@@ -1,9 +1,11 @@
 //! Blobs as files: modes, quarantine, loose objects, alternates.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
+use storage::BlobStore as _;
+use storage_disk::DiskBlobs;
 use testkit::RealGit;
 
 use crate::support::{self, open};
@@ -115,4 +117,31 @@ fn alternates_bring_their_blobs_and_refs() {
     assert!(parts.blobs.stat(&name).expect("fine").is_none());
     assert!(parts.alternates[0].stat(&name).expect("fine").is_some());
     assert_eq!(support::scan(&*parts.alternate_refs[0], ""), [format!("{id} refs/heads/main")]);
+}
+
+#[test]
+fn a_mapped_file_that_is_cut_reads_as_zeros_and_is_told() {
+    const CUT_TO: usize = 128 << 10;
+    storage_disk::guard_maps().expect("a handler");
+    let git = RealGit::new();
+    let objects = git.init_bare("r.git").join("objects");
+    let path = objects.join("pack/pack-1.pack");
+    fs::write(&path, vec![b'x'; 2 * CUT_TO]).expect("written");
+    let (store, other) = (DiskBlobs::new(&objects), DiskBlobs::new(&objects));
+    let map = |store: &DiskBlobs| store.map("pack/pack-1.pack").expect("mapped").expect("there");
+    let (before, of_other) = (map(&store), map(&other));
+    File::options().write(true).open(&path).expect("there").set_len(CUT_TO as u64).expect("cut");
+    assert!(before[..CUT_TO].iter().all(|byte| *byte == b'x'));
+    assert_eq!(store.faults(), 0, "what is left of the file is still mapped");
+    assert!(before[CUT_TO..].iter().all(|byte| *byte == 0));
+    assert_eq!((store.faults(), other.faults()), (1, 0));
+    drop(before);
+    assert_eq!(store.faults(), 1, "nothing is forgotten with the map");
+    assert_eq!(map(&store).len(), CUT_TO);
+    drop(of_other);
+    // Many maps at once, so that the table grows.
+    let many: Vec<_> = (0..600).map(|_| map(&other)).collect();
+    File::options().write(true).open(&path).expect("there").set_len(0).expect("cut");
+    assert!(many.iter().all(|map| map.iter().all(|byte| *byte == 0)));
+    assert_eq!((store.faults(), other.faults()), (1, 600));
 }

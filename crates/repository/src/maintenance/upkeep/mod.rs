@@ -181,6 +181,7 @@ struct Replaced {
 
 impl Round<'_> {
     fn packs(&mut self, plan: &UpkeepPlan) -> Result<()> {
+        let objects = self.repository.objects()?;
         let mut stage = self.repository.blobs().stage()?;
         let replaced = match &plan.packing {
             Packing::Nothing => Replaced::default(),
@@ -188,6 +189,8 @@ impl Round<'_> {
             Packing::Full { .. } => self.full(&mut *stage)?,
         };
         let obsolete = self.overview(&replaced, &mut *stage)?;
+        // What was lost while it was read is not what the new packs may take the place of.
+        objects.check_intact()?;
         stage.publish()?;
         self.remove(replaced, obsolete)
     }
