@@ -4,6 +4,7 @@
 //! so any path of the machine may be named, and errors name it.
 
 mod timed_input;
+mod timed_output;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
@@ -15,6 +16,7 @@ use host::{HookEnvironment, RepositoryName, Road};
 use wire::{Protocol, Service, Sink, WriteSink};
 
 use timed_input::TimedInput;
+use timed_output::TimedOutput;
 
 /// What the command line said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +62,26 @@ pub fn serve_process(invocation: &Invocation) -> Result<(), Error> {
     };
     // Past the standard library's line buffer: packs are written as they lie.
     let stdout = rustix::io::dup(rustix::stdio::stdout()).map_err(host::ServeError::output)?;
-    let mut output = WriteSink::new(std::fs::File::from(stdout));
-    serve(invocation, protocol, process_settings(invocation), input, &mut output)
+    let stdout = std::fs::File::from(stdout);
+    let settings = process_settings(invocation);
+    match invocation.timeout {
+        Some(timeout) => {
+            let output = TimedOutput::new(stdout, timeout, || abandon("timed out"));
+            serve(invocation, protocol, settings, input, &mut WriteSink::new(output))
+        }
+        None => serve(invocation, protocol, settings, input, &mut WriteSink::new(stdout)),
+    }
 }
+
+/// Ends the process while another of its threads waits for the client.
+#[allow(clippy::print_stderr)] // Standard error is where git's programs say why they gave up.
+fn abandon(words: &str) {
+    eprintln!("fatal: {words}");
+    std::process::exit(FATAL.into());
+}
+
+/// Exit status of git's programs when they give up.
+pub const FATAL: u8 = 128;
 
 /// Input taken at a time, bytes.
 const INPUT_BYTES: usize = 64 << 10;

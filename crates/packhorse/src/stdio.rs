@@ -12,8 +12,6 @@ use wire::Service;
 
 use crate::cli::{ReceivePackOptions, UploadPackOptions};
 
-/// Exit status of git's programs when they give up.
-const FATAL: u8 = 128;
 /// Exit status of git's programs when they do not understand their arguments.
 const USAGE: u8 = 129;
 
@@ -77,7 +75,7 @@ fn run(invocation: &Invocation) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fatal: {error}");
-            ExitCode::from(FATAL)
+            ExitCode::from(front_stdio::FATAL)
         }
     }
 }

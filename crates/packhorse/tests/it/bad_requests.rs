@@ -46,6 +46,30 @@ fn malformed_and_oversized_packets() {
     assert_eq!(server.get("/a.git/HEAD", &[]).status, 200, "no request is left over");
 }
 
+/// A megabyte that unpacks to gigabytes is read no further than a request may be long.
+#[test]
+fn compressed_requests_that_never_end() {
+    let (_git, origin, server) = served();
+    let before = (files(&origin), server.open_files());
+    let have = packet("have 1234567890123456789012345678901234567890\n");
+    let many = have.repeat(1 << 20);
+    for (service, start) in [
+        ("git-upload-pack", [packet("command=fetch"), b"0001".to_vec()].concat()),
+        ("git-upload-pack", [packet("command=ls-refs"), b"0001".to_vec()].concat()),
+        ("git-receive-pack", packet("0".repeat(3000))),
+    ] {
+        let body = raw::gzip(&[start, many.clone()].concat());
+        let headers = [("Git-Protocol", "version=2"), ("Content-Encoding", "gzip")];
+        let reply = server.post("a.git", service, &headers, &body);
+        let text = reply.text();
+        assert!(text.contains("ERR ") || reply.status >= 400, "{service}: {}", reply.status);
+    }
+    server.settle(before.1);
+    assert_eq!(files(&origin), before.0);
+    let peak = server.peak_kb();
+    assert!(peak < 96 << 10, "{peak} KiB for requests of {} KiB", have.len() << 10);
+}
+
 #[test]
 fn unknown_commands_and_arguments() {
     let (_git, origin, server) = served();

@@ -1,5 +1,10 @@
 //! Pushes over HTTP: who may, to what, and what comes of it.
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+
 use testkit::{RealGit, Scenario};
 
 use crate::raw;
@@ -137,6 +142,13 @@ fn pushes_are_refused_in_words_where_they_are_off() {
     git.ok(&work, &["push", "-q", &server.url("a.git"), "HEAD:main"]);
     drop(server);
 
+    git.ok(&origin, &["config", "http.uploadpack", "false"]);
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    git.ok(&work, &["push", "-q", &server.url("a.git"), "HEAD:third"]);
+    let words = git.fail(&work, &["fetch", &server.url("a.git")]);
+    assert!(words.contains("http.uploadpack"), "{words}");
+    drop(server);
+
     git.ok(&origin, &["config", "http.receivepack", "false"]);
     let server = Serving::start(&git, git.path("srv"), &[]);
     let words = git.fail(&work, &["push", &server.url("a.git"), "HEAD:other"]);
@@ -155,18 +167,23 @@ fn web_pages_do_not_push() {
     assert_eq!(raw::send(server.authority(), &type_of_forms, b"0000").status, 415);
 }
 
-#[test]
-fn hooks_run_and_speak_over_http() {
-    use std::os::unix::fs::PermissionsExt;
+/// A served repository with a pre-receive hook, and a clone with a commit to push.
+fn hooked(script: &str, options: &[&str]) -> (RealGit, PathBuf, Serving, PathBuf) {
     let git = RealGit::new();
     let origin = Scenario::linear(2).build(&git, "srv/a.git");
     let hook = origin.join("hooks/pre-receive");
     std::fs::create_dir_all(origin.join("hooks")).expect("a folder");
-    std::fs::write(&hook, "#!/bin/sh\necho not on a Friday\nexit 1\n").expect("a hook");
+    std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).expect("a hook");
     std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("executable");
-    let server = Serving::start(&git, git.path("srv"), &[]);
+    let server = Serving::start(&git, git.path("srv"), options);
     let work = git.clone(server.url("a.git"), "work", NONE);
     git.commit_file(&work, "one.txt", "one\n");
+    (git, origin, server, work)
+}
+
+#[test]
+fn hooks_run_and_speak_over_http() {
+    let (git, origin, _server, work) = hooked("echo not on a Friday\nexit 1", &[]);
     let before = files(&origin);
     let words = git.fail(&work, &["push", "origin", "HEAD:main"]);
     assert!(words.contains("remote: not on a Friday"), "{words}");
@@ -175,20 +192,32 @@ fn hooks_run_and_speak_over_http() {
 }
 
 #[test]
+fn what_a_hook_says_is_heard_while_it_runs() {
+    let script = "echo waiting for you\nwhile ! test -e go; do sleep 0.05; done\necho went on";
+    let (git, origin, _server, work) = hooked(script, &[]);
+    let mut push = git.command(&work);
+    push.args(["push", "origin", "HEAD:main"]).stderr(Stdio::piped());
+    let mut push = push.spawn().expect("git runs");
+    let mut lines = BufReader::new(push.stderr.take().expect("a pipe")).lines();
+    let mut hears = |words: &str| {
+        let heard = lines.any(|line| line.expect("UTF-8").contains(words));
+        assert!(heard, "never said: {words}");
+    };
+    hears("remote: waiting for you");
+    std::fs::write(origin.join("go"), "").expect("a file");
+    hears("remote: went on");
+    drop(lines);
+    push.wait().expect("git ends");
+    assert_eq!(git.rev_parse(&origin, "main"), git.rev_parse(&work, "HEAD"));
+}
+
+#[test]
 fn a_hook_has_as_long_as_the_configuration_says() {
-    use std::os::unix::fs::PermissionsExt;
     let git = RealGit::new();
-    let origin = Scenario::linear(2).build(&git, "srv/a.git");
-    let hook = origin.join("hooks/pre-receive");
-    std::fs::create_dir_all(origin.join("hooks")).expect("a folder");
-    std::fs::write(&hook, "#!/bin/sh\nsleep 1000\n").expect("a hook");
-    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("executable");
     let file = git.path("limits.toml");
     std::fs::write(&file, "[limits]\nhook_timeout_ms = 200\n").expect("a file");
     let options = ["--config", file.to_str().expect("a path in UTF-8")];
-    let server = Serving::start(&git, git.path("srv"), &options);
-    let work = git.clone(server.url("a.git"), "work", NONE);
-    git.commit_file(&work, "one.txt", "one\n");
+    let (git, _, _server, work) = hooked("sleep 1000", &options);
     let words = git.fail(&work, &["push", "origin", "HEAD:main"]);
     assert!(words.contains("the pre-receive hook was killed after 200 ms"), "{words}");
 }

@@ -1,12 +1,14 @@
 //! The drop-ins for git's server programs.
 
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use testkit::{RealGit, Scenario, Transcript};
 
-use crate::serving::packhorse;
+use crate::raw::{packet, push_body};
+use crate::serving::{pack_of, packhorse};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packhorse");
 
@@ -131,13 +133,19 @@ fn stateless_rounds_are_answered_without_an_advertisement() {
     let status = session.name("main", git.rev_parse(&origin, "main")).check_process(command);
     assert!(status.success());
 
-    for service in ["upload-pack", "receive-pack"] {
+    let advertised = |service: &str, protocol: &str| {
         let mut command = packhorse(&git);
         command.arg(service).arg("--http-backend-info-refs").arg(&origin).stdin(Stdio::null());
-        let advertised = command.output().expect("the program runs");
-        let text = String::from_utf8_lossy(&advertised.stdout).into_owned();
+        let output = command.env("GIT_PROTOCOL", protocol).output().expect("the program runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for service in ["upload-pack", "receive-pack"] {
+        let text = advertised(service, "");
         assert!(text.contains("refs/heads/main") && text.ends_with("0000"), "{service}: {text}");
     }
+    let text = advertised("upload-pack", "version=2");
+    assert!(text.starts_with("000eversion 2\n") && text.contains("ls-refs"), "{text}");
+    assert!(!text.contains("refs/heads/main") && text.ends_with("0000"), "{text}");
 }
 
 #[test]
@@ -157,4 +165,51 @@ fn a_silent_client_is_let_go_after_the_timeout() {
     drop(held);
     assert_eq!(output.status.code(), Some(128));
     assert!(String::from_utf8_lossy(&output.stderr).contains("timed out"), "{output:?}");
+}
+
+#[test]
+fn a_client_that_stops_reading_is_let_go_after_the_timeout() {
+    let git = RealGit::new();
+    let origin = Scenario::big_blob(1 << 20).build(&git, "origin.git");
+    let tip = git.rev_parse(&origin, "main");
+    let mut child = packhorse(&git)
+        .args(["upload-pack", "--stateless-rpc", "--timeout=1"])
+        .arg(&origin)
+        .env("GIT_PROTOCOL", "version=2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let lines = [format!("want {tip}\n"), "done\n".into()].map(packet).concat();
+    let body = [packet("command=fetch"), b"0001".to_vec(), lines, b"0000".to_vec()].concat();
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(&body).expect("it reads");
+    // Nobody reads what a pipe does not hold.
+    let held = child.stdout.take();
+    let output = child.wait_with_output().expect("it ends by itself");
+    drop((held, input));
+    assert_eq!(output.status.code(), Some(128));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("timed out"), "{output:?}");
+}
+
+#[test]
+fn a_stateless_push_is_one_round() {
+    let git = RealGit::new();
+    let origin = git.init_bare("origin.git");
+    let source = Scenario::linear(3).build(&git, "source.git");
+    let tip = git.rev_parse(&source, "main").to_string();
+    let pack = pack_of(&git, &source, "main\n");
+    let mut command = packhorse(&git);
+    command.args(["receive-pack", "--stateless-rpc"]).arg(&origin);
+    let body = push_body("refs/heads/main", &tip, &pack);
+    std::fs::write(git.path("request"), body).expect("a file");
+    command.stdin(std::fs::File::open(git.path("request")).expect("a file"));
+    let output = command.output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("unpack ok") && text.contains("ok refs/heads/main"), "{text}");
+    assert!(!text.contains("capabilities"), "nothing is advertised: {text}");
+    assert_eq!(git.rev_parse(&origin, "main").to_string(), tip);
+    git.fsck_strict(&origin);
 }

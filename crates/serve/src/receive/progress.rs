@@ -75,11 +75,16 @@ impl Progress for PushProgress<'_, '_> {
     }
 
     fn finish(&mut self, stage: Stage, done: u64) -> io::Result<()> {
-        let Some(shown) = self.stage.take_if(|shown| shown.stage == stage) else { return Ok(()) };
-        if shown.visible {
-            let line = stage.line(done, shown.total.map(|_| done), ", done.\n");
-            self.say(&line, Instant::now());
-        }
+        let shown = self.stage.take_if(|shown| shown.stage == stage);
+        let total = match shown {
+            Some(shown) if shown.visible => shown.total.map(|_| done),
+            // Over before it was ever due.
+            _ if stage == Stage::Resolving && done > 0 && self.messages.shows_progress() => {
+                Some(done)
+            }
+            _ => return Ok(()),
+        };
+        self.say(&stage.line(done, total, ", done.\n"), Instant::now());
         Ok(())
     }
 }

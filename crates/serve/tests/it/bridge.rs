@@ -185,7 +185,22 @@ pub fn receive(
     input: &mut dyn io::BufRead,
     output: &mut dyn Sink,
 ) -> Result<Outcome, Error> {
-    let parts = storage_disk::open(served, &storage_disk::OpenOptions::default())?;
+    receive_into(parts_of(served)?, protocol, adjust, input, output)
+}
+
+/// What a served repository is opened from.
+pub fn parts_of(served: &Path) -> Result<storage::Parts, storage::Error> {
+    storage_disk::open(served, &storage_disk::OpenOptions::default())
+}
+
+/// Runs one session with a repository over any stores.
+pub fn receive_into(
+    parts: storage::Parts,
+    protocol: Protocol,
+    adjust: &(dyn Fn(&mut ReceivePack<'_>) + Send + Sync),
+    input: &mut dyn io::BufRead,
+    output: &mut dyn Sink,
+) -> Result<Outcome, Error> {
     let repo = Repository::open(parts, Settings::default());
     let settings = ReceiveSettings::from_config(repo.config())?;
     let server = ServerInfo {

@@ -1,6 +1,13 @@
 //! What hooks are told, what they say, and what they decide.
 
-use crate::bridge::Scene;
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use wire::{Protocol, Sink};
+
+use crate::bridge::{Scene, receive};
+use crate::cut::whole_push;
 
 #[test]
 fn receive_hooks_see_commands_options_and_the_quarantine() {
@@ -97,6 +104,45 @@ fn transactions_are_told_state_by_state() {
     let words = scene.push(&["main:c"]).error_text();
     assert!(words.contains("in 'prepared' phase, update aborted"), "{words}");
     assert_eq!(scene.refs(), before);
+}
+
+#[test]
+fn a_transaction_that_is_given_up_is_told_so() {
+    let scene = Scene::new();
+    scene.hook("reference-transaction", "echo \"$1\" >>seen; test \"$1\" != prepared");
+    scene.push_fails(&["main:c"]);
+    assert_eq!(scene.written("seen"), "preparing\nprepared\naborted\n");
+}
+
+/// Lets the hook go on once a sign of life was sent.
+struct LetGo {
+    sent: Vec<u8>,
+    file: PathBuf,
+}
+
+impl Sink for LetGo {
+    fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.sent.extend_from_slice(&bytes);
+        if self.sent.windows(5).any(|packet| packet == b"0005\x01") {
+            std::fs::write(&self.file, "")?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_silent_hook_is_covered_by_signs_of_life() {
+    let scene = Scene::new();
+    scene.config("receive.keepAlive", "1");
+    scene.hook("pre-receive", "while ! test -e seen; do sleep 0.05; done");
+    let push = whole_push(&scene);
+    let mut output = LetGo { sent: Vec::new(), file: scene.served.join("seen") };
+    let outcome = receive(&scene.served, Protocol::V0, &|_| {}, &mut &push[..], &mut output);
+    assert_eq!(outcome.expect("a push").updated.len(), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod borrowed;
 mod bridge;
 mod cut;
+mod faults;
 mod hooks;
 mod proc_receive;
 mod push;

@@ -1,6 +1,9 @@
 //! Pushes that are refused, in git's words, without a trace.
 
+use serve::Exchange;
+
 use crate::bridge::Scene;
+use crate::stateless::round;
 
 fn refused(settings: &[(&str, &str)], args: &[&str], words: &[&str]) {
     let scene = Scene::new();
@@ -57,6 +60,65 @@ fn a_checked_out_branch_stays() {
     scene.config("receive.denyCurrentBranch", "warn");
     let words = scene.push_ok(&["main"]);
     assert!(words.contains("warning: updating the current branch"), "{words}");
+    scene.commit("three\n");
+    scene.config("receive.denyCurrentBranch", "refuse");
+    let words = scene.push_fails(&["main"]);
+    assert!(words.contains("(branch is currently checked out)"), "{words}");
+    assert!(!words.contains("By default"), "who chose this knows: {words}");
+    scene.config("receive.denyCurrentBranch", "ignore");
+    let words = scene.push_ok(&["main"]);
+    assert!(!words.contains("warning"), "{words}");
+}
+
+#[test]
+fn the_current_branch_may_go_when_that_is_allowed() {
+    for (value, warns) in [("warn", true), ("ignore", false)] {
+        let scene = Scene::new();
+        scene.push_ok(&["main:topic"]);
+        scene.config("receive.denyDeleteCurrent", "refuse");
+        let words = scene.push_fails(&[":main"]);
+        assert!(words.contains("(deletion of the current branch prohibited)"), "{words}");
+        scene.config("receive.denyDeleteCurrent", value);
+        let words = scene.push(&[":main"]).error_text();
+        assert_eq!(words.contains("warning: deleting the current branch"), warns, "{words}");
+        assert!(!scene.refs().contains("refs/heads/main"), "{words}");
+    }
+}
+
+#[test]
+fn what_is_switched_off_is_not_offered() {
+    let scene = Scene::new();
+    let offered = |scene: &Scene| {
+        let advertised = round(scene, Exchange::Advertise, 0, b"");
+        String::from_utf8_lossy(&advertised).lines().next().expect("a line").to_owned()
+    };
+    let line = offered(&scene);
+    let is_in = |line: &str, name: &str| line.split([' ', '\0']).any(|word| word == name);
+    assert!(is_in(&line, "atomic") && is_in(&line, "ofs-delta"), "{line}");
+    assert!(!is_in(&line, "push-options"), "{line}");
+    scene.config("receive.advertiseAtomic", "false");
+    scene.config("repack.useDeltaBaseOffset", "false");
+    scene.config("receive.advertisePushOptions", "true");
+    let line = offered(&scene);
+    assert!(!is_in(&line, "atomic") && !is_in(&line, "ofs-delta"), "{line}");
+    assert!(is_in(&line, "push-options"), "{line}");
+    let words = scene.push_fails(&["--atomic", "main:x"]);
+    assert!(words.contains("does not support --atomic"), "{words}");
+    scene.commit("two\n");
+    scene.push_ok(&["main"]);
+}
+
+#[test]
+fn progress_is_shown_to_those_who_want_it() {
+    let scene = Scene::new();
+    let text: String = (0..4000).map(|line| format!("line {line}\n")).collect();
+    scene.commit(&text);
+    scene.commit(&format!("{text}more\n"));
+    let words = scene.push_ok(&["--progress", "main"]);
+    assert!(words.contains("remote: Resolving deltas: 100% (1/1), done."), "{words}");
+    scene.commit(&format!("{text}more and more\n"));
+    let words = scene.push_ok(&["--quiet", "main"]);
+    assert_eq!(words, "");
 }
 
 #[test]
