@@ -27,6 +27,10 @@ impl Original {
             Some(real) => git.clone(real, "srv/origin.git", &["--bare", "--no-local"]),
             None => Scenario::realistic(1500, 3).build(&git, "srv/origin.git"),
         };
+        if !git.run(&bare, &["symbolic-ref", "-q", "HEAD"]).status.success() {
+            git.ok(&bare, &["branch", "main", "HEAD"]);
+            git.ok(&bare, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+        }
         git.ok(&bare, &["config", "uploadpack.allowFilter", "true"]);
         let (passes, complaints) = strictly(&git, &bare);
         Original { git, bare, complaints, passes }

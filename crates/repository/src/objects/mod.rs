@@ -9,6 +9,7 @@ mod graph;
 mod loose;
 mod pack_handle;
 mod pack_set;
+mod pack_sums;
 mod placed;
 mod read;
 mod unit;
@@ -30,6 +31,7 @@ pub(crate) use loose::{Loose, loose_name};
 pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;
+pub(crate) use pack_sums::PackSums;
 pub use placed::Slot;
 use placed::place;
 pub(crate) use placed::{Placed, find_packed, unit_of};
@@ -187,6 +189,11 @@ impl Objects {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.view.settings
+    }
+
+    /// Checksums of packs that were sent before.
+    pub(crate) fn sums(&self) -> &PackSums {
+        &self.view.set.sums
     }
 
     pub(crate) fn units(&self) -> Arc<Vec<Placed>> {

@@ -15,6 +15,7 @@ use storage::{BlobMeta, BlobStore};
 
 use super::blocks::BlockCache;
 use super::pack_handle::{PackHandle, read_whole};
+use super::pack_sums::PackSums;
 use super::unit::{Unit, UnitIndex};
 use crate::error::{Error, Result};
 use crate::repository::Settings;
@@ -25,6 +26,7 @@ pub(crate) struct PackSet {
     open: Mutex<Open>,
     next_serial: AtomicU32,
     blocks: Arc<BlockCache>,
+    pub sums: PackSums,
 }
 
 /// Units by store number and name, and how many faults the stores had when they were opened.
@@ -50,7 +52,7 @@ impl PackSet {
     pub fn new(stores: Vec<Arc<dyn BlobStore>>, hash: HashKind, settings: &Settings) -> Self {
         let (open, next_serial) = Default::default();
         let blocks = Arc::new(BlockCache::new(settings.range_reads.cache_bytes));
-        PackSet { stores, hash, open, next_serial, blocks }
+        PackSet { stores, hash, open, next_serial, blocks, sums: PackSums::default() }
     }
 
     /// Makes the serial numbers of packs opened from now on start at `first`.

@@ -3,7 +3,8 @@
 //! [`plan`] decides which objects are sent, by [`crate::walk`]. The rest is decided on the way,
 //! entry by entry: [`extents`] says from indexes alone which parts of which packs are passed,
 //! [`feed`] gets their bytes, [`choice`] says how each entry leaves, [`sent`] remembers where it
-//! went, [`kin`] what is like one whose base did not, and [`stream`] writes it.
+//! went, [`kin`] what is like one whose base did not, [`stream`] writes it, and [`sum`] is the
+//! checksum behind it.
 //!
 //! A delta is sent only when its base is sent too, or when the client is known to have
 //! the base and asked for a thin pack. Deltas reach for bases in packs of the same or an
@@ -15,6 +16,7 @@ mod feed;
 mod kin;
 mod sent;
 mod stream;
+mod sum;
 
 use std::sync::Arc;
 
@@ -63,6 +65,8 @@ pub struct PackPlan {
     reached: Arc<Reached>,
     thin: bool,
     ofs_delta: bool,
+    /// Nothing the client has may decide how an object leaves.
+    alone: bool,
     count: u32,
 }
 
@@ -97,7 +101,9 @@ pub fn plan(
     })?;
     progress.finish(Stage::Counting, u64::from(count))?;
     let (objects, reached) = (objects.clone(), Arc::new(reached));
-    Ok(PackPlan { objects, reached, thin: request.thin, ofs_delta: request.ofs_delta, count })
+    let alone = !request.thin || (request.haves.is_empty() && request.old_shallow.is_empty());
+    let PackRequest { thin, ofs_delta, .. } = *request;
+    Ok(PackPlan { objects, reached, thin, ofs_delta, alone, count })
 }
 
 impl PackPlan {

@@ -1,12 +1,12 @@
 //! Writing a pack, chunk by chunk.
 //!
 //! Stored bytes leave as slices of the memory map. Where the answer is one stored pack
-//! as it lies, its own checksum is sent with it and nothing is hashed at all.
+//! as it lies, or was sent before, the checksum is known and nothing is hashed at all.
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use object::{Checksum, ObjectId};
+use object::ObjectId;
 use pack::delta::create::BaseIndex;
 use pack::entry::{self, EntryHeader, EntryKind};
 
@@ -15,6 +15,7 @@ use super::extents::{Extent, Holds};
 use super::feed::{Feed, SLICE_BYTES};
 use super::kin::{Kin, Relative};
 use super::sent::Sent;
+use super::sum::Sum;
 use super::{PackPlan, Reuse};
 use crate::error::{Error, Result};
 use crate::objects::{
@@ -62,13 +63,6 @@ struct Part {
     end: u64,
 }
 
-/// How the trailing checksum comes about.
-enum Sum {
-    Computed(Checksum),
-    /// One stored pack as it lies: its own checksum holds.
-    Stored(Bytes),
-}
-
 #[derive(PartialEq, Eq)]
 enum State {
     Header,
@@ -92,11 +86,8 @@ impl PackStream {
         let settings = plan.objects.settings();
         let reader = Reader::of_request(settings);
         let range_reads = settings.range_reads.clone();
-        let sum = match plan.stored_checksum() {
-            Some(sum) => Sum::Stored(sum),
-            None => Sum::Computed(Checksum::new(plan.objects.hash())),
-        };
         PackStream {
+            sum: Sum::new(&plan),
             level: pack::inflate::LEVEL_DEFAULT,
             chooser: Chooser::new(&plan),
             feed: Feed::new(plan.reached.clone(), plan.extents(), range_reads),
@@ -109,7 +100,6 @@ impl PackStream {
             loose: None,
             buffer: BytesMut::new(),
             ready: VecDeque::new(),
-            sum,
             written: 0,
             reader,
             state: State::Header,
@@ -438,13 +428,8 @@ impl PackStream {
     fn trailer(&mut self) -> Result<()> {
         self.state = State::Done;
         self.plan.objects.check_intact()?;
-        let sum = match std::mem::replace(&mut self.sum, Sum::Stored(Bytes::new())) {
-            Sum::Stored(sum) => sum,
-            Sum::Computed(mut sum) => {
-                sum.update(&self.buffer);
-                Bytes::copy_from_slice(sum.finish().as_bytes())
-            }
-        };
+        self.sum.update(&self.buffer);
+        let sum = self.sum.finish(&self.plan);
         self.written += sum.len() as u64;
         self.buffer.put_slice(&sum);
         self.ready.push_back(self.buffer.split().freeze());
@@ -462,18 +447,14 @@ impl PackStream {
     fn flush_buffer(&mut self) {
         if !self.buffer.is_empty() {
             let bytes = self.buffer.split().freeze();
-            if let Sum::Computed(sum) = &mut self.sum {
-                sum.update(&bytes);
-            }
+            self.sum.update(&bytes);
             self.ready.push_back(bytes);
         }
     }
 
     fn emit(&mut self, bytes: Bytes) {
         self.written += bytes.len() as u64;
-        if let Sum::Computed(sum) = &mut self.sum {
-            sum.update(&bytes);
-        }
+        self.sum.update(&bytes);
         self.ready.push_back(bytes);
     }
 }

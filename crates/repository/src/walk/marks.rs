@@ -1,6 +1,6 @@
 //! Sets of objects as bits, and the ids that were met a moment ago.
 
-use object::ID_BYTES_MAX;
+use object::{Checksum, ID_BYTES_MAX};
 use pack::BitSet;
 
 use crate::objects::Slot;
@@ -63,6 +63,20 @@ impl Marks {
         let inner = &words[whole.0 as usize..whole.1 as usize];
         edges.filter(|at| self.packed.get(*at)).count() as u64
             + inner.iter().map(|word| u64::from(word.count_ones())).sum::<u64>()
+    }
+
+    /// Feeds a hasher with the packed slots below `end`.
+    pub fn hash_packed(&self, end: u32, hasher: &mut Checksum) {
+        let words = self.packed.words();
+        let mut bytes = [0; 4096];
+        // Bits at and above the end are of units nothing is sent from, so they are not set.
+        for words in words[..words.len().min(end.div_ceil(64) as usize)].chunks(bytes.len() / 8) {
+            let used = &mut bytes[..words.len() * 8];
+            for (eight, word) in used.chunks_exact_mut(8).zip(words) {
+                eight.copy_from_slice(&word.to_le_bytes());
+            }
+            hasher.update(used);
+        }
     }
 
     /// The members among `count` packed slots from `first` on.
