@@ -7,7 +7,7 @@ mod timed_input;
 mod timed_output;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,9 +74,9 @@ pub fn serve_process(invocation: &Invocation) -> Result<(), Error> {
 }
 
 /// Ends the process while another of its threads waits for the client.
-#[allow(clippy::print_stderr)] // Standard error is where git's programs say why they gave up.
 fn abandon(words: &str) {
-    eprintln!("fatal: {words}");
+    // It may be closed, and there is nobody else to tell.
+    let _ = writeln!(io::stderr(), "fatal: {words}");
     std::process::exit(FATAL.into());
 }
 

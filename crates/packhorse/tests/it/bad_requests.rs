@@ -46,13 +46,13 @@ fn malformed_and_oversized_packets() {
     assert_eq!(server.get("/a.git/HEAD", &[]).status, 200, "no request is left over");
 }
 
-/// A megabyte that unpacks to gigabytes is read no further than a request may be long.
+/// A megabyte that unpacks to hundreds of them is read no further than a request may be long.
 #[test]
 fn compressed_requests_that_never_end() {
     let (_git, origin, server) = served();
     let before = (files(&origin), server.open_files());
     let have = packet("have 1234567890123456789012345678901234567890\n");
-    let many = have.repeat(1 << 20);
+    let many = have.repeat(4 << 20);
     for (service, start) in [
         ("git-upload-pack", [packet("command=fetch"), b"0001".to_vec()].concat()),
         ("git-upload-pack", [packet("command=ls-refs"), b"0001".to_vec()].concat()),
@@ -67,7 +67,7 @@ fn compressed_requests_that_never_end() {
     server.settle(before.1);
     assert_eq!(files(&origin), before.0);
     let peak = server.peak_kb();
-    assert!(peak < 96 << 10, "{peak} KiB for requests of {} KiB", have.len() << 10);
+    assert!(peak < 96 << 10, "{peak} KiB for requests of {} KiB", have.len() << 12);
 }
 
 #[test]

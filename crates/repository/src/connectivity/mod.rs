@@ -75,7 +75,7 @@ pub fn check_connected(
         promised::check(objects, missing)?;
     }
     progress.finish(Stage::Connectivity, walked)?;
-    Ok(())
+    objects.check_intact()
 }
 
 /// Follows tags to what they name at last. `None` when that is known to be there, or missing and

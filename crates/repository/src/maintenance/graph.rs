@@ -326,6 +326,8 @@ impl Writing<'_> {
             }
             put(&mut *stage, CHAIN_NAME, chain.as_bytes())?;
         }
+        // What was lost while it was read would be missing in all graphs to come.
+        self.objects.check_intact()?;
         stage.publish()?;
         self.progress.finish(Stage::Enumerating, u64::from(count))?;
         let in_use: FxHashSet<String> = in_use.into_iter().map(|(name, _)| name).collect();

@@ -107,9 +107,11 @@ impl Objects {
         settings: &Settings,
     ) -> Result<Objects> {
         let mut units = Vec::new();
-        place(&mut units, set.units()?)?;
+        let listed = set.units()?;
+        place(&mut units, listed.units)?;
         let own_shallow = own_shallow.into_iter().collect();
-        Ok(Self::over(set.clone(), set.stores.clone(), units, own_shallow, settings.clone()))
+        let over = (set.clone(), listed.faults);
+        Ok(Self::over(over, set.stores.clone(), units, own_shallow, settings.clone()))
     }
 
     /// A view of one unit, whose positions are its slots. Anything else in the set's stores is
@@ -121,19 +123,18 @@ impl Objects {
     ) -> Result<Objects> {
         let mut units = Vec::new();
         place(&mut units, vec![unit])?;
-        let stores = set.stores.clone();
-        Ok(Self::over(set, stores, units, FxHashSet::default(), settings.clone()))
+        let (stores, faults) = (set.stores.clone(), set.faults());
+        Ok(Self::over((set, faults), stores, units, FxHashSet::default(), settings.clone()))
     }
 
     fn over(
-        set: Arc<PackSet>,
+        (set, faults): (Arc<PackSet>, u64),
         stores: Vec<Arc<dyn BlobStore>>,
         units: Vec<Placed>,
         own_shallow: FxHashSet<ObjectId>,
         settings: Settings,
     ) -> Objects {
         let reader = Reader::beside_another(&settings);
-        let faults = set.faults();
         Objects {
             view: Arc::new(View {
                 faults,
@@ -160,11 +161,11 @@ impl Objects {
         // Serial numbers of another set may repeat; this view's reader starts empty,
         // and keys its cache by serial, so the extra packs get numbers of their own.
         extra.number_from(FIRST_EXTRA_SERIAL);
-        place(&mut units, extra.units()?)?;
+        place(&mut units, extra.units()?.units)?;
         let mut stores = self.view.stores.clone();
         stores.push(store);
-        let View { set, own_shallow, settings, .. } = &*self.view;
-        Ok(Self::over(set.clone(), stores, units, own_shallow.clone(), settings.clone()))
+        let View { set, faults, own_shallow, settings, .. } = &*self.view;
+        Ok(Self::over((set.clone(), *faults), stores, units, own_shallow.clone(), settings.clone()))
     }
 
     /// Says so when memory that was mapped before this view was opened, or for it, was lost
@@ -250,7 +251,7 @@ impl Objects {
 
     /// Lists the packs anew; whether there are new ones.
     fn list_again(&self) -> Result<bool> {
-        let listed = self.view.set.units()?;
+        let listed = self.view.set.units()?.units;
         let mut units = self.view.units.write().expect("no holder of the lock panics");
         let new: Vec<_> = listed
             .into_iter()

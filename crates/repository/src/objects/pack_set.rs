@@ -29,18 +29,27 @@ pub(crate) struct PackSet {
     pub sums: PackSums,
 }
 
-/// Units by store number and name, and how many faults the stores had when they were opened.
+/// Units by store number and name, and how many faults the stores had before they were opened.
 #[derive(Default)]
 struct Open {
-    units: BTreeMap<(usize, String), OpenUnit>,
+    units: BTreeMap<(usize, String), Known>,
     faults: u64,
 }
 
 /// A unit and the files it is made of, as they were when it was opened.
 #[derive(Clone)]
-struct OpenUnit {
+struct Known {
     files: Vec<Option<FileState>>,
-    unit: Arc<Unit>,
+    /// `None`: it is damaged, and left out for as long as its files stay as they are.
+    unit: Option<Arc<Unit>>,
+}
+
+/// What a listing found.
+pub(crate) struct Listed {
+    /// Those searched first in front: a multi-pack-index, then packs by size.
+    pub units: Vec<Arc<Unit>>,
+    /// [`PackSet::faults`] before anything of this was opened.
+    pub faults: u64,
 }
 
 /// Size and time: a file of which neither changed is the one that is open.
@@ -60,18 +69,19 @@ impl PackSet {
         self.next_serial.store(first, Ordering::Relaxed);
     }
 
-    /// All units, those searched first in front: a multi-pack-index, then packs by size.
-    pub fn units(&self) -> Result<Vec<Arc<Unit>>> {
+    /// All units.
+    pub fn units(&self) -> Result<Listed> {
         let mut seen = Open { faults: self.faults(), ..Open::default() };
         let mut units = Vec::new();
         for (number, store) in self.stores.iter().enumerate() {
-            for (name, open) in self.units_of(number, store, seen.faults)? {
-                units.push(open.unit.clone());
-                seen.units.insert((number, name), open);
+            for (name, known) in self.units_of(number, store, seen.faults)? {
+                units.extend(known.unit.clone());
+                seen.units.insert((number, name), known);
             }
         }
+        let faults = seen.faults;
         *self.open.lock().expect("no holder of the lock panics") = seen;
-        Ok(units)
+        Ok(Listed { units, faults })
     }
 
     /// [`BlobStore::faults`] of all stores.
@@ -84,7 +94,7 @@ impl PackSet {
         number: usize,
         store: &Arc<dyn BlobStore>,
         faults: u64,
-    ) -> Result<Vec<(String, OpenUnit)>> {
+    ) -> Result<Vec<(String, Known)>> {
         let mut files = store.list("pack/")?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let files = Files(files);
@@ -101,46 +111,59 @@ impl PackSet {
         let mut units = Vec::with_capacity(packs.len());
         let mut covered = std::collections::BTreeSet::new();
         if files.state(MIDX).is_some() {
-            let known = self.known(number, MIDX, faults, &files);
-            match known.map_or_else(|| self.open_multi(store, &packs).map(Arc::new), Ok) {
-                Ok(unit) => {
-                    covered.extend(unit.packs().iter().map(|pack| pack.stem.clone()));
-                    let files = files.of_unit(MIDX, &unit);
-                    units.push((MIDX.to_owned(), OpenUnit { files, unit }));
+            let of_all = || files.of_multi(packs.iter().map(|file| file.name.as_str()));
+            let known = self.known(number, MIDX, faults, |known| match &known.unit {
+                Some(unit) => files.of_multi_unit(unit),
+                None => of_all(),
+            });
+            let known = known.unwrap_or_else(|| match self.open_multi(store, &packs) {
+                Ok(unit) => Known { files: files.of_multi_unit(&unit), unit: Some(Arc::new(unit)) },
+                Err(error) => {
+                    tracing::warn!(%error, "the multi-pack-index is not used");
+                    Known { files: of_all(), unit: None }
                 }
-                Err(error) => tracing::warn!(%error, "the multi-pack-index is not used"),
-            }
+            });
+            let packs = known.unit.iter().flat_map(|unit| unit.packs());
+            covered.extend(packs.map(|pack| pack.stem.clone()));
+            units.push((MIDX.to_owned(), known));
         }
         for file in packs {
             let stem = file.name.strip_suffix(".pack").unwrap_or(&file.name);
             if covered.contains(stem) {
                 continue;
             }
-            let known = self.known(number, &file.name, faults, &files);
-            match known.map_or_else(|| self.open_single(store, file).map(Arc::new), Ok) {
-                Ok(unit) => {
-                    let files = files.of_unit(&file.name, &unit);
-                    units.push((file.name.clone(), OpenUnit { files, unit }));
-                }
-                Err(Error::Storage(storage::Error::NotFound { .. })) => {} // removed since it was listed
-                Err(error @ Error::Format { .. }) => {
-                    tracing::error!(%error, "a pack is left out");
-                }
-                Err(error) => return Err(error),
-            }
+            let known = match self.known(number, &file.name, faults, |_| files.of_pack(stem)) {
+                Some(known) => known,
+                None => match self.open_single(store, file) {
+                    Ok(unit) => Known { files: files.of_pack(stem), unit: Some(Arc::new(unit)) },
+                    // Removed since it was listed.
+                    Err(Error::Storage(storage::Error::NotFound { .. })) => continue,
+                    Err(error @ Error::Format { .. }) => {
+                        tracing::error!(%error, "a pack is left out");
+                        Known { files: files.of_pack(stem), unit: None }
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            units.push((file.name.clone(), known));
         }
         Ok(units)
     }
 
-    /// The open unit of this name, while its files are those it was opened from and none of
+    /// What is known of this name, while the files are those it was opened from and nothing of
     /// what is mapped was lost.
-    fn known(&self, number: usize, name: &str, faults: u64, files: &Files) -> Option<Arc<Unit>> {
+    fn known(
+        &self,
+        number: usize,
+        name: &str,
+        faults: u64,
+        files_now: impl FnOnce(&Known) -> Vec<Option<FileState>>,
+    ) -> Option<Known> {
         let open = self.open.lock().expect("no holder of the lock panics");
-        if open.faults != faults {
-            return None;
-        }
         let known = open.units.get(&(number, name.to_owned()))?;
-        (files.of_unit(name, &known.unit) == known.files).then(|| known.unit.clone())
+        // What could not be opened is no better for what was lost elsewhere.
+        let intact = open.faults == faults || known.unit.is_none();
+        (intact && files_now(known) == known.files).then(|| known.clone())
     }
 
     /// The unit of the pack with this stem, opened anew, in the first store that has it.
@@ -222,16 +245,22 @@ impl Files {
         Some((self.0[at].size, self.0[at].modified))
     }
 
-    /// What the unit of this name is read from: a pack and the files beside it, or the
-    /// multi-pack-index and its packs.
-    fn of_unit(&self, name: &str, unit: &Unit) -> Vec<Option<FileState>> {
-        let endings = match unit.is_one_pack() {
-            true => ["idx", "rev", "bitmap", "pack"].as_slice(),
-            false => ["pack"].as_slice(),
-        };
-        let of_pack = unit.packs().iter().flat_map(|pack| {
-            endings.iter().map(|ending| self.state(&format!("{}.{ending}", pack.stem)))
-        });
-        std::iter::once(self.state(name)).chain(of_pack).collect()
+    /// A pack and the files beside it.
+    fn of_pack(&self, stem: &str) -> Vec<Option<FileState>> {
+        let endings = ["idx", "rev", "bitmap", "pack"];
+        endings.iter().map(|ending| self.state(&format!("{stem}.{ending}"))).collect()
+    }
+
+    /// The multi-pack-index and its packs. Of these the size alone: git changes the time of a
+    /// pack when an object in it is needed again.
+    fn of_multi<'n>(&self, packs: impl Iterator<Item = &'n str>) -> Vec<Option<FileState>> {
+        let size_of = |name| self.state(name).map(|(size, _)| (size, SystemTime::UNIX_EPOCH));
+        std::iter::once(self.state(MIDX)).chain(packs.map(size_of)).collect()
+    }
+
+    fn of_multi_unit(&self, unit: &Unit) -> Vec<Option<FileState>> {
+        let names: Vec<String> =
+            unit.packs().iter().map(|pack| format!("{}.pack", pack.stem)).collect();
+        self.of_multi(names.iter().map(String::as_str))
     }
 }

@@ -129,6 +129,8 @@ impl PackStream {
     pub fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
+                // What is lost reads as zeros: they are not sent to the end.
+                self.plan.objects.check_intact()?;
                 return Ok(Some(chunk));
             }
             match self.state {
@@ -427,7 +429,6 @@ impl PackStream {
 
     fn trailer(&mut self) -> Result<()> {
         self.state = State::Done;
-        self.plan.objects.check_intact()?;
         self.sum.update(&self.buffer);
         let sum = self.sum.finish(&self.plan);
         self.written += sum.len() as u64;

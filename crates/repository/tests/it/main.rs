@@ -1,5 +1,6 @@
 //! Tests of this crate against stock git.
 
+mod again;
 mod bare;
 mod bitmaps;
 mod commit_graph;

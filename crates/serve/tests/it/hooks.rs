@@ -138,7 +138,10 @@ impl Sink for LetGo {
 fn a_silent_hook_is_covered_by_signs_of_life() {
     let scene = Scene::new();
     scene.config("receive.keepAlive", "1");
-    scene.hook("pre-receive", "while ! test -e seen; do sleep 0.05; done");
+    scene.hook(
+        "pre-receive",
+        "for i in $(seq 2000); do test -e seen && exit 0; sleep 0.05; done; exit 1",
+    );
     let push = whole_push(&scene);
     let mut output = LetGo { sent: Vec::new(), file: scene.served.join("seen") };
     let outcome = receive(&scene.served, Protocol::V0, &|_| {}, &mut &push[..], &mut output);

@@ -8,11 +8,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use memmap2::Mmap;
-use nix::libc::{c_int, c_void, siginfo_t};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::libc::{BUS_ADRERR, BUS_MCEERR_AR, c_int, c_void, siginfo_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// Places for maps in one block of the table.
@@ -68,6 +68,8 @@ impl Losses {
                 && slot.store.load(Ordering::Relaxed) == self.store
                 && slot.torn.load(Ordering::Acquire)
         };
+        // A map that goes takes its loss along under this lock.
+        let _free = lock(&FREE);
         self.past.load(Ordering::Acquire) + slots().filter(is_torn).count() as u64
     }
 }
@@ -83,7 +85,8 @@ impl GuardedMap {
     pub fn new(map: Mmap, losses: &Arc<Losses>) -> Self {
         let slot = free_slot();
         let start = map.as_ptr() as usize;
-        slot.end.store(start + map.len(), Ordering::Relaxed);
+        slot.torn.store(false, Ordering::Relaxed);
+        slot.end.store(start + map.len(), Ordering::Release);
         slot.store.store(losses.store, Ordering::Relaxed);
         slot.start.store(start, Ordering::Release);
         GuardedMap { slot, losses: losses.clone(), map }
@@ -98,14 +101,18 @@ impl AsRef<[u8]> for GuardedMap {
 
 impl Drop for GuardedMap {
     fn drop(&mut self) {
+        let mut free = lock(&FREE);
         if self.slot.torn.load(Ordering::Acquire) {
             self.losses.past.fetch_add(1, Ordering::AcqRel);
-            self.slot.torn.store(false, Ordering::Release);
         }
         // Before the memory is unmapped, which the field's own drop does.
         self.slot.start.store(0, Ordering::Release);
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot);
+        free.push(self.slot);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn slots() -> impl Iterator<Item = &'static Slot> {
@@ -116,7 +123,7 @@ fn slots() -> impl Iterator<Item = &'static Slot> {
 }
 
 fn free_slot() -> &'static Slot {
-    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut free = lock(&FREE);
     if let Some(slot) = free.pop() {
         return slot;
     }
@@ -143,6 +150,8 @@ fn free_slot() -> &'static Slot {
 /// # Errors
 /// When the system does not let the process handle the signal.
 pub fn guard_maps() -> io::Result<()> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _alone = lock(&INSTALLING);
     if BEFORE.get().is_some() {
         return Ok(());
     }
@@ -152,43 +161,53 @@ pub fn guard_maps() -> io::Result<()> {
     // SAFETY: the handler reads and writes atomics and makes system calls, nothing else.
     #[allow(unsafe_code)]
     let before = unsafe { sigaction(Signal::SIGBUS, &action) }?;
-    // Another thread may have been first; then `before` is this very handler.
-    let _ = BEFORE.set(before);
+    BEFORE.get_or_init(|| before);
     Ok(())
 }
 
 extern "C" fn on_bus_error(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     // SAFETY: the system hands the handler a valid record of what happened.
     #[allow(unsafe_code)]
-    let address = unsafe { (*info).si_addr() } as usize;
-    if stand_in(address) {
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    // This thread tried to read there, and waits: not so for other codes.
+    let by_access = matches!(code, BUS_ADRERR | BUS_MCEERR_AR);
+    if by_access && stand_in(address) {
         return;
     }
-    // Not ours: whatever was to happen happens when the instruction is tried again.
+    // Not ours: what was to happen happens when the instruction is tried again, or, where there
+    // was none because somebody sent the signal, when it is raised again.
     if let Some(before) = BEFORE.get() {
         // SAFETY: puts back what was there.
         #[allow(unsafe_code)]
         let _ = unsafe { sigaction(Signal::SIGBUS, before) };
+        if !by_access {
+            let _ = raise(Signal::SIGBUS);
+        }
     }
 }
 
-/// Puts a page of zeros in place of the one at `address`, if a guarded map lies there.
+/// Puts zeros in place of the page at `address` and of all behind it, if a guarded map lies there:
+/// what was cut is gone to the end, and one call is made where there would be one for each page.
 fn stand_in(address: usize) -> bool {
-    let is_there = |slot: &&Slot| {
+    // The end of the map around the address, unless the slot is being given to another map.
+    let end_of = |slot: &'static Slot| {
         let start = slot.start.load(Ordering::Acquire);
-        start != 0 && (start..slot.end.load(Ordering::Relaxed)).contains(&address)
+        let end = slot.end.load(Ordering::Acquire);
+        let same = start != 0 && slot.start.load(Ordering::Acquire) == start;
+        (same && (start..end).contains(&address)).then_some((slot, end))
     };
-    let Some(slot) = slots().find(is_there) else { return false };
+    let Some((slot, end)) = slots().find_map(end_of) else { return false };
     let page_bytes = PAGE_BYTES.load(Ordering::Acquire);
     let page = address & !(page_bytes - 1);
-    // SAFETY: the page lies in a map that lives, for its owner is reading there this moment, and
-    // what is put in its place can be read as well.
+    let length = end.next_multiple_of(page_bytes) - page;
+    slot.torn.store(true, Ordering::Release);
+    FAULTS.fetch_add(1, Ordering::AcqRel);
+    // SAFETY: the pages lie in a map that lives, for its owner is reading there this moment, and
+    // what is put in their place can be read as well.
     #[allow(unsafe_code)]
     let mapped = unsafe {
         let at = page as *mut c_void;
-        mmap_anonymous(at, page_bytes, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED)
+        mmap_anonymous(at, length, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED)
     };
-    slot.torn.store(true, Ordering::Release);
-    FAULTS.fetch_add(1, Ordering::AcqRel);
     mapped.is_ok()
 }
