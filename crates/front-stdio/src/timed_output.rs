@@ -34,6 +34,14 @@ impl TimedOutput {
         });
         TimedOutput { file, timeout, watch }
     }
+
+    fn watched<T>(&mut self, write: impl FnOnce(&mut File) -> T) -> T {
+        *self.watch.lock() = Instant::now().checked_add(self.timeout);
+        self.watch.begun.notify_one();
+        let written = write(&mut self.file);
+        *self.watch.lock() = None;
+        written
+    }
 }
 
 impl Watch {
@@ -56,16 +64,6 @@ impl Watch {
                 }
             };
         }
-    }
-}
-
-impl TimedOutput {
-    fn watched<T>(&mut self, write: impl FnOnce(&mut File) -> T) -> T {
-        *self.watch.lock() = Instant::now().checked_add(self.timeout);
-        self.watch.begun.notify_one();
-        let written = write(&mut self.file);
-        *self.watch.lock() = None;
-        written
     }
 }
 

@@ -25,6 +25,9 @@ pub enum Fault {
     FailWrite(u64, io::ErrorKind),
     /// The write of this number and everything after it fails, as if the process had died.
     CrashAtWrite(u64),
+    /// By the write of this number, memory that a blob was mapped into is lost: readers of it find
+    /// zeros, and [`BlobStore::faults`] tells.
+    LoseMapAtWrite(u64),
 }
 
 /// The state that faulty stores share: the plan, the count, the random numbers.
@@ -59,6 +62,14 @@ impl Faults {
     /// How many writes were tried so far.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
+    }
+
+    /// What a store with these faults tells as [`BlobStore::faults`].
+    fn lost_maps(&self) -> u64 {
+        match self.fault {
+            Fault::LoseMapAtWrite(at) => u64::from(self.writes() >= at),
+            _ => 0,
+        }
     }
 
     /// Whether the planned crash has happened.
@@ -154,6 +165,10 @@ impl BlobStore for FaultyBlobs {
     fn stage(&self) -> Result<Box<dyn Stage>> {
         self.faults.write("stage")?;
         Ok(Box::new(FaultyStage { inner: self.inner.stage()?, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn faults(&self) -> u64 {
+        self.inner.faults() + self.faults.lost_maps()
     }
 
     // Not mapped: a mapping would be read behind the faults' back.

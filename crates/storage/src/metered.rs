@@ -78,4 +78,8 @@ impl BlobStore for MeteredBlobs {
     fn stage(&self) -> Result<Box<dyn Stage>> {
         self.inner.stage()
     }
+
+    fn faults(&self) -> u64 {
+        self.inner.faults()
+    }
 }

@@ -109,15 +109,7 @@ fn wants_that_are_not_advertised_or_not_there() {
         let text = server.post("a.git", "git-upload-pack", &[], &body).text();
         assert!(text.contains("ERR ") && text.contains(want), "v0 {want}: {text}");
     }
-    let body = [
-        packet("command=fetch"),
-        b"0001".to_vec(),
-        packet(format!("want {lost}\n")),
-        packet("done\n"),
-        b"0000".to_vec(),
-    ]
-    .concat();
-    let text = server.fetch_v2("a.git", &body).text();
+    let text = server.fetch_v2("a.git", &raw::fetch_body(lost, &[])).text();
     assert!(text.contains("ERR ") && text.contains(lost), "v2: {text}");
 }
 

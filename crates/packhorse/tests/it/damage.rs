@@ -105,9 +105,7 @@ fn a_pack_cut_while_it_is_sent() {
     let bad = Scenario::big_blob(BLOB_BYTES).repacked().build(&git, "srv/bad.git");
     Scenario::linear(3).build(&git, "srv/good.git");
     let server = Serving::start_small(&git, git.path("srv"));
-    let tip = git.rev_parse(&bad, "main");
-    let lines = [format!("want {tip}\n"), "done\n".into()].map(raw::packet).concat();
-    let body = [raw::packet("command=fetch"), b"0001".to_vec(), lines, b"0000".to_vec()].concat();
+    let body = raw::fetch_body(&git.rev_parse(&bad, "main").to_string(), &[]);
     let headers =
         [("Content-Type", "application/x-git-upload-pack-request"), ("Git-Protocol", "version=2")];
     let head = raw::head("POST", "/bad/git-upload-pack", &headers, Some(body.len()));

@@ -7,7 +7,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use testkit::{RealGit, Scenario};
 
-use crate::raw::{gzip, packet, push_body};
+use crate::raw::{fetch_body, gzip, push_body};
 use crate::serving::{Serving, pack_of};
 
 const BLOB_BYTES: usize = 5 << 20;
@@ -72,12 +72,6 @@ async fn read(body: &mut RecvStream, enough: usize) -> Vec<u8> {
     bytes
 }
 
-fn fetch(tip: &str) -> Vec<u8> {
-    let lines = [format!("want {tip}\n"), "no-progress\n".into(), "done\n".into()];
-    [packet("command=fetch"), b"0001".to_vec(), lines.map(packet).concat(), b"0000".to_vec()]
-        .concat()
-}
-
 /// The pack in an answer on side-bands.
 fn pack_in(answer: &[u8]) -> Vec<u8> {
     let (mut rest, mut pack) = (answer, Vec::new());
@@ -100,7 +94,7 @@ fn many_fetches_on_one_connection_do_not_wait_for_each_other() {
     let origin = Scenario::big_blob(BLOB_BYTES).repacked().build(&git, "srv/a.git");
     let server = Serving::start(&git, git.path("srv"), &[]);
     let tip = git.rev_parse(&origin, "main").to_string();
-    let body = fetch(&tip);
+    let body = fetch_body(&tip, &["no-progress"]);
     let open_files = server.open_files();
     let answers = connected(&server, async |mut client| {
         // Nobody reads this one until the end.
@@ -163,7 +157,7 @@ fn a_push_larger_than_the_window_and_one_that_is_given_up() {
         let text = read(&mut answer, usize::MAX).await;
         let text = String::from_utf8_lossy(&text);
         assert!(text.contains("ok refs/heads/main"), "{text}");
-        let compressed = gzip(&fetch(&tip));
+        let compressed = gzip(&fetch_body(&tip, &["no-progress"]));
         let headers = [V2[0], ("content-encoding", "gzip")];
         let (_, mut answer) =
             post(&mut client, "/a.git/git-upload-pack", &headers, &compressed).await;

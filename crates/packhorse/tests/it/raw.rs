@@ -97,6 +97,14 @@ pub fn packet(data: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("{:04x}", data.len() + 4).as_bytes(), data].concat()
 }
 
+/// A fetch in v2 of everything below `tip`, with more lines for it.
+pub fn fetch_body(tip: &str, lines: &[&str]) -> Vec<u8> {
+    let lines: Vec<u8> = lines.iter().flat_map(|line| packet(format!("{line}\n"))).collect();
+    let want = packet(format!("want {tip}\n"));
+    let (command, done) = (packet("command=fetch"), packet("done\n"));
+    [&command, b"0001".as_slice(), &want, &lines, &done, b"0000"].concat()
+}
+
 /// A push of one new ref, with the pack that follows it.
 pub fn push_body(name: impl AsRef<[u8]>, new: &str, pack: &[u8]) -> Vec<u8> {
     let old = "0".repeat(new.len());

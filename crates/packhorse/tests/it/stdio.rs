@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use testkit::{RealGit, Scenario, Transcript};
 
-use crate::raw::{packet, push_body};
+use crate::raw::{fetch_body, push_body};
 use crate::serving::{pack_of, packhorse};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packhorse");
@@ -171,7 +171,7 @@ fn a_silent_client_is_let_go_after_the_timeout() {
 fn a_client_that_stops_reading_is_let_go_after_the_timeout() {
     let git = RealGit::new();
     let origin = Scenario::big_blob(1 << 20).build(&git, "origin.git");
-    let tip = git.rev_parse(&origin, "main");
+    let body = fetch_body(&git.rev_parse(&origin, "main").to_string(), &[]);
     let mut child = packhorse(&git)
         .args(["upload-pack", "--stateless-rpc", "--timeout=1"])
         .arg(&origin)
@@ -181,8 +181,6 @@ fn a_client_that_stops_reading_is_let_go_after_the_timeout() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    let lines = [format!("want {tip}\n"), "done\n".into()].map(packet).concat();
-    let body = [packet("command=fetch"), b"0001".to_vec(), lines, b"0000".to_vec()].concat();
     let mut input = child.stdin.take().expect("a pipe");
     input.write_all(&body).expect("it reads");
     // Nobody reads what a pipe does not hold.

@@ -14,3 +14,4 @@ mod pack_builder;
 mod plan;
 mod repack;
 mod upkeep;
+mod upkeep_stopped;

@@ -3,36 +3,34 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use object::{HashKind, ObjectId};
 use repository::maintenance::upkeep::{
     self, Expire, FullRepack, Packing, UpkeepOptions, UpkeepReport,
 };
-use repository::{Error, PackRequest, Repository, Settings, Silent, plan};
-use storage::faulty::{FaultyBlobs, FaultyRefs};
+use repository::{Error, PackRequest, Silent, plan};
 use testkit::{RealGit, Scenario};
 
 use crate::bare::Bare;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn options(dir: &Path) -> UpkeepOptions {
+pub fn options(dir: &Path) -> UpkeepOptions {
     let bare = Bare::open(dir);
     let mut options = UpkeepOptions::from_config(bare.repository.config()).expect("numbers");
     options.repack.threads = 2;
     options
 }
 
-fn maintained(dir: &Path, change: impl FnOnce(&mut UpkeepOptions)) -> Option<UpkeepReport> {
+pub fn maintained(dir: &Path, change: impl FnOnce(&mut UpkeepOptions)) -> Option<UpkeepReport> {
     let mut options = options(dir);
     change(&mut options);
     upkeep::upkeep(&Bare::open(dir).repository, &options, true, &mut Silent).expect("maintained")
 }
 
 /// Every object with kind and size.
-fn listing(git: &RealGit, dir: &Path) -> String {
+pub fn listing(git: &RealGit, dir: &Path) -> String {
     git.ok(dir, &["cat-file", "--batch-all-objects", "--batch-check"])
 }
 
@@ -53,7 +51,7 @@ fn loose_count(git: &RealGit, dir: &Path) -> usize {
 }
 
 /// Pushes `count` commits into the repository, each as a pack of its own.
-fn grow(git: &RealGit, dir: &Path, branch: &str, count: usize) {
+pub fn grow(git: &RealGit, dir: &Path, branch: &str, count: usize) {
     git.ok(dir, &["config", "receive.unpackLimit", "1"]);
     let work = git.path(format!("work-{branch}"));
     if !work.exists() {
@@ -134,7 +132,7 @@ fn small_packs_are_joined_and_the_large_one_stays() {
 }
 
 /// Makes a commit on nothing that any ref knows.
-fn unreachable_commit(git: &RealGit, dir: &Path, text: &str) -> Vec<ObjectId> {
+pub fn unreachable_commit(git: &RealGit, dir: &Path, text: &str) -> Vec<ObjectId> {
     let blob = git.ok_with_input(dir, &["hash-object", "-w", "--stdin"], text.as_bytes()).text();
     let line = format!("100644 blob {}\tfile\n", blob.trim());
     let tree = git.ok_with_input(dir, &["mktree"], line.as_bytes()).text();
@@ -303,95 +301,6 @@ fn a_reader_that_came_before_finishes_undisturbed() {
     // And a server that stays sees the new state, with its bitmap.
     let now = bare.repository.objects().expect("a view");
     assert!(now.contains(&loose[2]).expect("readable"));
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let target = to.join(entry.file_name());
-        match entry.file_type().expect("known").is_dir() {
-            true => copy_dir(&entry.path(), &target),
-            false => {
-                fs::copy(entry.path(), &target).expect("copied");
-                let modified = entry.metadata().and_then(|meta| meta.modified()).expect("a time");
-                let file = fs::File::options().append(true).open(&target);
-                // Objects cannot be written; their times matter only where a test set them.
-                let _ = file.map(|file| file.set_modified(modified));
-            }
-        }
-    }
-}
-
-#[test]
-fn a_round_may_stop_at_any_step() {
-    let git = RealGit::new();
-    let dir = Scenario::linear(8).build(&git, "repository");
-    grow(&git, &dir, "more", 3);
-    let tip = unreachable_commit(&git, &dir, "loose")[0].to_string();
-    git.ok(&dir, &["update-ref", "refs/heads/loose", &tip]);
-    unreachable_commit(&git, &dir, "nobody's");
-    git.ok(&dir, &["multi-pack-index", "write", "--bitmap"]);
-    let (before, refs) = (listing(&git, &dir), git.refs(&dir));
-    for full in [FullRepack::Always, FullRepack::WhenDue] {
-        let mut run = 0;
-        let writes = testkit::for_every_crash(|faults| {
-            run += 1;
-            let copy = git.path(format!("copy-{full:?}-{run}"));
-            copy_dir(&dir, &copy);
-            let mut parts = storage_disk::open(&copy, &storage_disk::OpenOptions::default())
-                .expect("a repository");
-            parts.blobs = Arc::new(FaultyBlobs::new(parts.blobs, faults.clone()));
-            parts.refs = Arc::new(FaultyRefs::new(parts.refs, faults.clone()));
-            let faulty = Repository::open(parts, Settings::default());
-            let options = UpkeepOptions { full, ..options(&copy) };
-            let done = upkeep::upkeep(&faulty, &options, true, &mut Silent);
-            assert_eq!(done.is_err(), faults.crashed(), "{done:?}");
-            drop(faulty);
-            git.ok(&copy, &["fsck", "--full", "--strict"]);
-            assert_eq!(listing(&git, &copy), before, "stopped at step {run}");
-            assert_eq!(git.refs(&copy), refs, "stopped at step {run}");
-            if faults.crashed() {
-                // What was left behind is in nobody's way.
-                maintained(&copy, |options| options.full = FullRepack::Always);
-                assert_eq!(listing(&git, &copy), before, "after step {run}");
-            }
-            fs::remove_dir_all(&copy).expect("removed");
-        });
-        assert!(writes > 20, "{writes} steps");
-    }
-}
-
-/// Puts objects into a pack of their own and removes their loose files; its path.
-fn packed_apart(git: &RealGit, dir: &Path, ids: &[ObjectId]) -> PathBuf {
-    let list: String = ids.iter().map(|id| format!("{id}\n")).collect();
-    let arguments = ["pack-objects", "-q", "objects/pack/pack"];
-    let name = git.ok_with_input(dir, &arguments, list.as_bytes()).text();
-    for id in ids {
-        let hex = id.to_string();
-        let file = dir.join("objects").join(&hex[..2]).join(&hex[2..]);
-        fs::remove_file(file).expect("a loose object");
-    }
-    dir.join(format!("objects/pack/pack-{name}.pack"))
-}
-
-#[test]
-fn a_pack_that_cannot_be_read_is_not_removed() {
-    let git = RealGit::new();
-    let dir = Scenario::realistic(100, 40).build(&git, "repository");
-    let ids = unreachable_commit(&git, &dir, "in a pack that was cut");
-    let pack = packed_apart(&git, &dir, &ids);
-    // Objects may be read-only; a new file takes their place.
-    let cut = fs::read(&pack).expect("a pack")[..20].to_vec();
-    fs::remove_file(&pack).expect("removed");
-    fs::write(&pack, cut).expect("written");
-    let before = Bare::open(&dir).files();
-    let mut options = options(&dir);
-    options.full = FullRepack::Always;
-    let error = upkeep::upkeep(&Bare::open(&dir).repository, &options, true, &mut Silent);
-    let words = error.expect_err("a damaged pack").to_string();
-    assert!(words.contains("nothing is removed"), "{words}");
-    assert_eq!(Bare::open(&dir).files(), before);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn every_write_may_fail_or_be_the_last() {
         let count = Faults::new(Fault::None);
         assert_eq!(push.under(&count), [true, true]);
         assert!(count.writes() > 4, "a pack, its index, publishing, refs: {}", count.writes());
-        let (mut none, mut some) = (0, 0);
+        let mut none = 0;
         for number in 1..=count.writes() {
             for fault in [
                 Fault::FailWrite(number, ErrorKind::StorageFull),
@@ -87,15 +87,11 @@ fn every_write_may_fail_or_be_the_last() {
             ] {
                 match push.under(&Faults::new(fault)) {
                     [false, false] => none += 1,
-                    [true, true] if !atomic => some += 1,
-                    moved => {
-                        assert!(!atomic && number > 4, "{moved:?} at {fault:?}");
-                        some += 1;
-                    }
+                    moved => assert!(!atomic && number > 4, "{moved:?} at {fault:?}"),
                 }
             }
         }
-        assert!(none > 0 && none + some == 3 * count.writes(), "{none} {some}");
+        assert!(none > 0, "no write was needed");
     }
 }
 
