@@ -94,6 +94,22 @@ impl BitSet {
         }
     }
 
+    /// The positions of a range, counted from its beginning; those past the length are not in it.
+    pub fn part(&self, range: Range<u32>) -> BitSet {
+        let mut part = BitSet::new(range.end.saturating_sub(range.start));
+        let (first, shift) = ((range.start / WORD_BITS) as usize, range.start % WORD_BITS);
+        let words = self.words.get(first..).unwrap_or_default();
+        for (at, word) in part.words.iter_mut().enumerate().take(words.len()) {
+            let above = words.get(at + 1).copied().unwrap_or_default();
+            // A shift by all 64 bits is none in Rust.
+            *word = words[at] >> shift | above.checked_shl(WORD_BITS - shift).unwrap_or_default();
+        }
+        if let Some(last) = part.words.last_mut() {
+            *last &= last_word_mask(part.len);
+        }
+        part
+    }
+
     /// Removes all positions.
     pub fn clear(&mut self) {
         self.words.fill(0);
@@ -272,6 +288,18 @@ mod tests {
             for pair in runs.windows(2) {
                 prop_assert!(pair[0].end < pair[1].start);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_is_counted_from_its_beginning(
+            positions in prop::collection::btree_set(0u32..500, 0..200),
+            (start, count) in (0u32..600, 0u32..300),
+        ) {
+            let part = set_of(&positions, 500).part(start..start + count);
+            let inside = positions.range(start..start + count).map(|position| position - start);
+            prop_assert_eq!(part, set_of(&inside.collect(), count));
         }
     }
 

@@ -89,7 +89,18 @@ impl BaseIndex {
         }
         encode_size(base.len() as u64, out);
         encode_size(target.len() as u64, out);
-        let base = reachable(base);
+        self.describe((reachable(base), 0), target, max_bytes, out)
+    }
+
+    /// Appends what makes `target` of the base that was indexed, which begins `skipped` bytes into
+    /// the object that copies name; whether `out` is not longer than `max_bytes` then.
+    fn describe(
+        &self,
+        (base, skipped): (&[u8], usize),
+        target: &[u8],
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
         // What comes before `done` is described; from there to `at` nothing was found.
         let (mut done, mut at) = (0, BLOCK - 1);
         while out.len() <= max_bytes {
@@ -106,7 +117,7 @@ impl BaseIndex {
                 continue;
             };
             insert(&target[done..place - found.back], out);
-            copy(found.offset, found.back + found.ahead, out);
+            copy(skipped + found.offset, found.back + found.ahead, out);
             done = place + found.ahead;
             at = done.max(BLOCK - 1);
         }
@@ -211,6 +222,29 @@ impl BaseIndex {
     }
 }
 
+/// Replaces `out` by a delta that makes `target` out of `base`, an older version of the same file;
+/// whether there is one of at most `max_bytes` bytes. What the two have in common at their ends is
+/// neither indexed nor searched, which is most of most files. What moved across is not found.
+pub fn between_versions(base: &[u8], target: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> bool {
+    out.clear();
+    if target.is_empty() || base.len() != reachable(base).len() {
+        return BaseIndex::new(base).create(base, target, max_bytes, out);
+    }
+    let worth = |len: usize| if len < BLOCK { 0 } else { len };
+    let ahead = worth(same_ahead(base, target));
+    let behind = worth(same_behind(&base[ahead..], &target[ahead..]));
+    let (base_end, target_end) = (base.len() - behind, target.len() - behind);
+    encode_size(base.len() as u64, out);
+    encode_size(target.len() as u64, out);
+    copy(0, ahead, out);
+    let (old, new) = (&base[ahead..base_end], &target[ahead..target_end]);
+    if !new.is_empty() && !BaseIndex::new(old).describe((old, ahead), new, max_bytes, out) {
+        return false;
+    }
+    copy(base_end, behind, out);
+    out.len() <= max_bytes
+}
+
 /// The blocks of a base in order; of a row of equal ones the first.
 fn blocks_of(base: &[u8]) -> Vec<Block> {
     let mut found: Vec<Block> = Vec::with_capacity(base.len() / BLOCK);
@@ -259,7 +293,17 @@ fn same_ahead(a: &[u8], b: &[u8]) -> usize {
 
 /// How many bytes two slices have in common at their end.
 fn same_behind(a: &[u8], b: &[u8]) -> usize {
-    a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+    let mut same = 0;
+    for (a, b) in a.rchunks_exact(8).zip(b.rchunks_exact(8)) {
+        let different = word(a) ^ word(b);
+        if different != 0 {
+            return same + different.leading_zeros() as usize / 8;
+        }
+        same += 8;
+    }
+    let left = |bytes: &[u8]| bytes.len() - same;
+    let (a, b) = (&a[..left(a)], &b[..left(b)]);
+    same + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
 fn insert(bytes: &[u8], out: &mut Vec<u8>) {
@@ -350,6 +394,25 @@ mod tests {
             let fits = BaseIndex::new(&base).create(&base, &target, max, &mut limited);
             prop_assert!(fits || whole.len() > max, "what fits is found");
             prop_assert!(!fits || (limited == whole && whole.len() <= max));
+        }
+
+        #[test]
+        fn a_delta_between_versions_makes_the_newer_one(
+            (base, target) in pair(),
+            ends in (0..400usize, 0..400usize),
+            max in 0..700usize,
+        ) {
+            prop_assume!(!target.is_empty());
+            let (ahead, behind) = (ends.0.min(base.len()), ends.1.min(base.len()));
+            let tail = &base[base.len() - behind..];
+            let target = [&base[..ahead], &target, tail].concat();
+            let mut whole = vec![7];
+            prop_assert!(between_versions(&base, &target, usize::MAX, &mut whole));
+            prop_assert_eq!(made(&base, &whole), &target[..]);
+            let mut limited = Vec::new();
+            let fits = between_versions(&base, &target, max, &mut limited);
+            prop_assert_eq!(fits, whole.len() <= max);
+            prop_assert!(!fits || limited == whole);
         }
     }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use object::ObjectId;
-use pack::{BitmapIndex, MultiPackIndex};
+use pack::{BitSet, BitmapIndex, MultiPackIndex};
 use storage::BlobStore;
 
 use super::pack_handle::{PackHandle, read_whole};
@@ -171,6 +171,18 @@ impl Unit {
                 })
             }
         }
+    }
+
+    /// Tells `each` the unit positions of the objects that `bits` has in the order of bitmaps.
+    pub fn positions_of_bits(&self, bits: &BitSet, mut each: impl FnMut(u32)) -> Result<()> {
+        let UnitIndex::Single(pack) = &self.index else {
+            return bits.iter().try_for_each(|bit| self.position_of_bit(bit).map(&mut each));
+        };
+        let order = pack.order()?;
+        for bit in bits.iter() {
+            each(order.index_position(bit).map_err(pack.named())?);
+        }
+        Ok(())
     }
 
     /// The place of an object in the order bitmaps count in; `None` when no bitmap has it.

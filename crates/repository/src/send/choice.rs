@@ -16,6 +16,9 @@ use crate::walk::Reached;
 const FRESH_BYTES_MIN: u64 = 128;
 /// Or of what is stored in fewer bytes.
 const FRESH_STORED_BYTES_MIN: u64 = 256;
+/// A stored delta that is smaller than its object by this factor is a good one already: another
+/// saves little, for the work of rebuilding the object and its base.
+const GOOD_DELTA: u64 = 16;
 
 /// How a stored entry leaves.
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +148,9 @@ impl Chooser {
             Stored::Whole => header.size,
             _ => delta_result_size(pack, extent.start, header)?,
         };
+        if matches!(stored, Stored::Named(_)) && (extent.end - extent.start) * GOOD_DELTA < size {
+            return Ok(None);
+        }
         Ok(self.may_make_delta(size).then_some(Piece::Fresh { slot, stored }))
     }
 

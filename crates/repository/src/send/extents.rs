@@ -220,18 +220,16 @@ fn few(placed: &Placed, send: &Marks) -> Result<Vec<(usize, u64, Slot)>> {
 /// index of all: both are in the order of ids, so nothing is searched for.
 fn selected_of(placed: &Placed, send: &Marks) -> Result<Vec<BitSet>> {
     let packs = placed.unit.packs();
+    if placed.unit.is_one_pack() {
+        return Ok(vec![send.packed_part(placed.first_slot..placed.first_slot + placed.count)]);
+    }
     let mut selected = Vec::with_capacity(packs.len());
     for pack in packs {
         selected.push(BitSet::new(pack.index()?.count()));
     }
-    let single = placed.unit.is_one_pack();
     let mut next = vec![0; packs.len()];
     for slot in send.iter_packed(placed.first_slot, placed.count) {
         let position = slot.0 - placed.first_slot;
-        if single {
-            selected[0].set(position);
-            continue;
-        }
         let number = placed.unit.pack_number(position)?;
         let (index, id) = (packs[number].index()?, placed.unit.id_at(position)?);
         while next[number] < index.count() && index.id_bytes_at(next[number]) < id.as_bytes() {

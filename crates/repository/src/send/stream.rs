@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use object::ObjectId;
-use pack::delta::create::BaseIndex;
+use pack::delta::create::between_versions;
 use pack::entry::{self, EntryHeader, EntryKind};
 
 use super::choice::{Chooser, Piece, Stored};
@@ -474,6 +474,6 @@ impl Part {
 fn delta_between(base: &Cached, object: &Cached) -> Option<Vec<u8>> {
     let (mut delta, bytes_max) = (Vec::new(), object.data.len() / 2);
     let small = base.kind == object.kind
-        && BaseIndex::new(&base.data).create(&base.data, &object.data, bytes_max, &mut delta);
+        && between_versions(&base.data, &object.data, bytes_max, &mut delta);
     small.then_some(delta)
 }

@@ -13,7 +13,7 @@ use super::trees::first_entry;
 use super::{Marks, Side, Walk};
 use crate::error::{Error, Result};
 use crate::filter::TypeSieve;
-use crate::objects::{Placed, Slot, Unit};
+use crate::objects::{Placed, Slot};
 use crate::send::PackRequest;
 
 /// The number of the unit whose bitmap answers this request, if one does. Bitmaps know
@@ -73,16 +73,16 @@ impl Walk<'_> {
         if let Some(known) = self.known.covered() {
             new.and_not(known);
         }
-        for bit in new.iter() {
-            self.send.insert(slot_of_bit(&unit, placed.first_slot, bit)?);
-        }
+        let mut of_bitmap = Marks::new(self.objects.packed_count());
+        insert_bits(&placed, &new, &mut of_bitmap)?;
+        self.send.insert_all(&of_bitmap);
         self.join_trees(&trees, Side::Wanted)?;
         if request.thin && request.filter.is_none() {
             self.note_versions(&wants, &haves)?;
         }
         if request.filter.is_some() {
             let types = self.sieve.by_type().expect("checked before bitmaps were chosen");
-            self.sift(&types, &placed, bitmap)?;
+            self.sift(&types, bitmap, (&placed, &new, &of_bitmap))?;
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Walk<'_> {
         let is_tip: FxHashSet<Slot> = tips.iter().map(|(_, slot)| *slot).collect();
         let mut queue = BinaryHeap::new();
         let mut seen = FxHashSet::default();
-        for (id, slot) in tips {
+        for (id, slot) in self.join_undated(tips, joining)? {
             if seen.insert(*slot) {
                 queue.push(Pending::new(*id, *slot, self.commit_and_recency(id, *slot)?));
             }
@@ -134,6 +134,32 @@ impl Walk<'_> {
             }
         }
         Ok(trees)
+    }
+
+    /// Joins the bitmaps of tips whose dates are not known without reading them, and gives the
+    /// tips that are still to be looked at. Packs hold the newest commits first, so that here too
+    /// most tips are covered by those before them.
+    fn join_undated<'t>(
+        &mut self,
+        tips: &'t [(ObjectId, Slot)],
+        joining: &mut Joining<'_>,
+    ) -> Result<Vec<&'t (ObjectId, Slot)>> {
+        if self.objects.graph().is_some() {
+            return Ok(tips.iter().collect());
+        }
+        let mut placed = Vec::with_capacity(tips.len());
+        for tip in tips {
+            placed.push((joining.joined.bit_of(tip.1)?.unwrap_or(u32::MAX), tip));
+        }
+        placed.sort_unstable_by_key(|(bit, _)| *bit);
+        let mut left = Vec::new();
+        for (_, tip) in placed {
+            if !joining.joined.contains(tip.1)? && !joining.join(tip.1)? {
+                left.push(tip);
+            }
+        }
+        self.report(0)?;
+        Ok(left)
     }
 
     /// Whether a commit and all it reaches are already accounted for on this side.
@@ -183,12 +209,15 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes out what the filter leaves out: by the bitmap's type sets where it covers the
-    /// object, by the object's header where it does not.
-    fn sift(&mut self, types: &TypeSieve, placed: &Placed, bitmap: &BitmapIndex) -> Result<()> {
-        let named = || Error::format("bitmap");
+    /// Takes out what the filter leaves out: by the bitmap's type sets of what the bitmaps said,
+    /// as bits and as marks, and by the object's header of what was met by walking.
+    fn sift(
+        &mut self,
+        types: &TypeSieve,
+        bitmap: &BitmapIndex,
+        (placed, new, of_bitmap): (&Placed, &BitSet, &Marks),
+    ) -> Result<()> {
         let mut dropped = Marks::new(self.objects.packed_count());
-        let mut covered = Marks::new(self.objects.packed_count());
         let passing = [
             (Kind::Commit, types.commits),
             (Kind::Tree, types.trees),
@@ -196,20 +225,27 @@ impl Walk<'_> {
             (Kind::Tag, types.tags),
         ];
         for (kind, passes) in passing {
+            let is_measured = kind == Kind::Blob && types.blob_limit.is_some();
+            if passes && !is_measured {
+                continue;
+            }
             let mut bits = new_bits(placed);
-            bitmap
-                .kind_bitmap(kind)
+            let of_kind = bitmap.kind_bitmap(kind);
+            of_kind
                 .and_then(|of_kind| of_kind.or_into(&mut bits))
-                .map_err(named())?;
-            for bit in bits.iter() {
-                let slot = slot_of_bit(&placed.unit, placed.first_slot, bit)?;
-                covered.insert(slot);
-                if !passes || (kind == Kind::Blob && self.too_big(slot, types)?) {
+                .map_err(Error::format("bitmap"))?;
+            bits.and(new);
+            let mut of_kind = Marks::new(self.objects.packed_count());
+            insert_bits(placed, &bits, &mut of_kind)?;
+            for slot in of_kind.iter() {
+                if !passes || self.too_big(slot, types)? {
                     dropped.insert(slot);
                 }
             }
         }
-        for slot in self.send.iter().filter(|slot| !covered.contains(*slot)) {
+        let mut walked = self.send.clone();
+        walked.and_not(of_bitmap);
+        for slot in walked.iter() {
             let (kind, size) = self.objects.header_of(slot)?;
             let passes = passing.iter().any(|(k, passes)| *k == kind && *passes);
             let too_big = kind == Kind::Blob && types.blob_limit.is_some_and(|limit| size >= limit);
@@ -233,6 +269,17 @@ fn new_bits(placed: &Placed) -> BitSet {
     BitSet::new(placed.count)
 }
 
-fn slot_of_bit(unit: &Unit, first_slot: u32, bit: u32) -> Result<Slot> {
-    Ok(Slot(first_slot + unit.position_of_bit(bit)?))
+/// Adds what bits stand for to marks that have nothing of the unit yet.
+fn insert_bits(placed: &Placed, bits: &BitSet, marks: &mut Marks) -> Result<()> {
+    let Placed { first_slot, count, unit } = placed;
+    if bits.count() <= count / 2 {
+        return unit.positions_of_bits(bits, |position| {
+            marks.insert(Slot(first_slot + position));
+        });
+    }
+    // Each bit has to be looked up; a clone leaves few of them out.
+    marks.insert_packed(*first_slot..first_slot + count);
+    let mut others = BitSet::full(*count);
+    others.and_not(bits);
+    unit.positions_of_bits(&others, |position| marks.remove(Slot(first_slot + position)))
 }

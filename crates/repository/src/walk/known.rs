@@ -22,12 +22,15 @@ pub(super) struct Covered {
 impl Covered {
     /// Whether an object is among what the bitmaps say.
     pub fn contains(&self, slot: Slot) -> Result<bool> {
+        Ok(self.bit_of(slot)?.is_some_and(|bit| self.bits.get(bit)))
+    }
+
+    /// An object's place in the order of the bitmaps, if they know it.
+    pub fn bit_of(&self, slot: Slot) -> Result<Option<u32>> {
         let Placed { first_slot, count, unit } = &self.placed;
         match slot.0.checked_sub(*first_slot).filter(|position| position < count) {
-            Some(position) => {
-                Ok(unit.bit_of_position(position)?.is_some_and(|bit| self.bits.get(bit)))
-            }
-            None => Ok(false),
+            Some(position) => unit.bit_of_position(position),
+            None => Ok(None),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Sets of objects as bits, and the ids that were met a moment ago.
 
+use std::ops::Range;
+
 use object::{Checksum, ID_BYTES_MAX};
 use pack::BitSet;
 
@@ -41,6 +43,36 @@ impl Marks {
             part.resize((at + 1).next_multiple_of(1024));
         }
         part.set(at)
+    }
+
+    pub fn remove(&mut self, slot: Slot) {
+        match slot.is_loose() {
+            true => self.loose.unset(slot.0 - Slot::LOOSE),
+            false => self.packed.unset(slot.0),
+        }
+    }
+
+    /// Adds packed objects that lie in a row.
+    pub fn insert_packed(&mut self, slots: Range<u32>) {
+        if slots.end > self.packed.len() {
+            self.packed.resize(slots.end.next_multiple_of(1024));
+        }
+        self.packed.set_range(slots);
+    }
+
+    pub fn insert_all(&mut self, other: &Marks) {
+        if self.packed.len() == other.packed.len() && other.loose.is_empty() {
+            self.packed.or(&other.packed);
+            return;
+        }
+        for slot in other.iter() {
+            self.insert(slot);
+        }
+    }
+
+    /// The members among packed slots that lie in a row, counted from the first of these.
+    pub fn packed_part(&self, slots: Range<u32>) -> BitSet {
+        self.packed.part(slots)
     }
 
     pub fn and_not(&mut self, other: &Marks) {
