@@ -137,7 +137,7 @@ pub fn check_blob_name(name: &str) -> Result<()> {
 }
 
 /// As [`check_blob_name`], for the directory names given to [`BlobStore::list`].
-pub(crate) fn check_list_prefix(prefix: &str) -> Result<()> {
+pub fn check_list_prefix(prefix: &str) -> Result<()> {
     match prefix.strip_suffix('/') {
         None if prefix.is_empty() => Ok(()),
         None => Err(Error::InvalidName { what: prefix.chars().take(100).collect() }),

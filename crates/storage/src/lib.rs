@@ -21,7 +21,9 @@ mod parts;
 mod prefix;
 mod refs;
 
-pub use blobs::{BlobMeta, BlobName, BlobStore, BlobWriter, Stage, check_blob_name};
+pub use blobs::{
+    BlobMeta, BlobName, BlobStore, BlobWriter, Stage, check_blob_name, check_list_prefix,
+};
 pub use conflict::{check_edits, prefixes_of};
 pub use error::{Blame, CommitError, Error, Result};
 pub use limit::{BlobLimits, LimitBlobs};

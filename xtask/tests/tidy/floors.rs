@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("pack", 1),
     ("storage", 1),
     ("storage-disk", 2),
+    ("storage-kv", 2),
     ("repository", 3),
     ("serve", 4),
     ("host", 5),

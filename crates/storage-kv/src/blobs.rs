@@ -1,0 +1,101 @@
+//! Blobs of one repository.
+
+use std::ops::{Bound, Range};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::ReadableDatabase as _;
+use storage::{BlobMeta, BlobStore, Error, Result, Stage, check_blob_name, check_list_prefix};
+
+use crate::chunks;
+use crate::errors::failed;
+use crate::stage::KvStage;
+use crate::store::Shared;
+use crate::tables::{BLOBS, BlobRow, RepositoryNumber};
+
+/// The objects directory of one repository in a key-value file.
+#[derive(Clone)]
+pub struct KvBlobs {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) repository: RepositoryNumber,
+}
+
+impl KvBlobs {
+    pub(crate) fn new(shared: Arc<Shared>, repository: RepositoryNumber) -> Self {
+        KvBlobs { shared, repository }
+    }
+
+    fn row(&self, name: &str) -> Result<Option<BlobRow>> {
+        check_blob_name(name)?;
+        let transaction = self.shared.database.begin_read().map_err(failed(&self.shared.what))?;
+        let table = transaction.open_table(BLOBS).map_err(failed(&self.shared.what))?;
+        let key = self.repository.key(name.as_bytes());
+        let row = table.get(&*key).map_err(failed(&self.shared.what))?;
+        row.map(|row| BlobRow::decode(name, row.value())).transpose()
+    }
+}
+
+impl BlobStore for KvBlobs {
+    fn stat(&self, name: &str) -> Result<Option<BlobMeta>> {
+        Ok(self.row(name)?.map(|row| row.meta(name)))
+    }
+
+    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        let row = self.row(name)?.ok_or_else(|| Error::not_found(name))?;
+        let read = chunks::read(&self.shared, (row.chunks, row.size), name, range);
+        match read {
+            // It went between the two looks.
+            Err(Error::Corrupt { .. }) if self.row(name)?.is_none() => Err(Error::not_found(name)),
+            read => read,
+        }
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
+        check_list_prefix(prefix)?;
+        let what = &self.shared.what;
+        let transaction = self.shared.database.begin_read().map_err(failed(what))?;
+        let table = transaction.open_table(BLOBS).map_err(failed(what))?;
+        let mut found = Vec::new();
+        let mut start = self.repository.key(prefix.as_bytes());
+        'directories: loop {
+            let range = (Bound::Included(&*start), Bound::Unbounded);
+            for row in table.range::<&[u8]>(range).map_err(failed(what))? {
+                let (key, value) = row.map_err(failed(what))?;
+                let name = self.repository.name_in(key.value());
+                let name = name.and_then(|name| std::str::from_utf8(name).ok());
+                let Some((name, rest)) = name.and_then(|n| Some((n, n.strip_prefix(prefix)?)))
+                else {
+                    break 'directories;
+                };
+                if let Some(slash) = rest.find('/') {
+                    // The byte after a slash: past everything in that directory.
+                    let past = [prefix.as_bytes(), &rest.as_bytes()[..slash], b"0"].concat();
+                    start = self.repository.key(&past);
+                    continue 'directories;
+                }
+                found.push(BlobRow::decode(name, value.value())?.meta(name));
+            }
+            break;
+        }
+        Ok(found)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        check_blob_name(name)?;
+        let key = self.repository.key(name.as_bytes());
+        let name = name.to_owned();
+        // A crash may bring it back, with everything that was deleted after it.
+        self.shared.group.run_soon(Box::new(move |rows| {
+            let row = rows.open_table(BLOBS)?.remove(&*key)?.map(|row| row.value().to_vec());
+            match row.map(|row| BlobRow::decode(&name, &row)) {
+                Some(Ok(row)) => chunks::remove(rows, row.chunks),
+                Some(Err(error)) => Err(redb::Error::Corrupted(error.to_string())),
+                None => Ok(()),
+            }
+        }))
+    }
+
+    fn stage(&self) -> Result<Box<dyn Stage>> {
+        Ok(Box::new(KvStage::new(self.clone())))
+    }
+}

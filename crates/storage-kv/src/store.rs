@@ -1,0 +1,223 @@
+//! The file, and the repositories in it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gitconfig::{Config, Scope};
+use object::{HashKind, RefName};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use storage::{Error, Parts, Peeled, Result, Target};
+
+use crate::chunks;
+use crate::errors::failed;
+use crate::group::GroupCommit;
+use crate::held::HeldRefs;
+use crate::tables::{
+    BLOBS, CHUNKS, LAYOUT, LAYOUT_PRESENT, META, NEXT_REPOSITORY, REFLOGS, REFS, REPOSITORIES,
+    RepositoryNumber, SHALLOW, STAGED, decode_repository, encode_ref, encode_repository,
+};
+use crate::{KvBlobs, KvRefs};
+
+/// How a file is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Bytes of memory for pages of the file, read and written.
+    pub cache_bytes: usize,
+    /// The most writers that share one durable commit.
+    pub writers_per_commit_max: usize,
+    /// How long a transaction waits for another that holds one of its refs.
+    pub lock_wait: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions {
+            cache_bytes: 16 << 20,
+            writers_per_commit_max: 1024,
+            lock_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Repositories in one file.
+#[derive(Clone)]
+pub struct KvStore {
+    shared: Arc<Shared>,
+}
+
+/// What everything made from one open file shares.
+pub(crate) struct Shared {
+    /// What to call the file in errors.
+    pub what: String,
+    pub database: Arc<Database>,
+    pub group: GroupCommit,
+    pub held: HeldRefs,
+    pub lock_wait: Duration,
+    /// Names of blobs that some stage will replace.
+    reserved: Mutex<BTreeSet<(RepositoryNumber, String)>>,
+    next_chunks: AtomicU64,
+}
+
+impl Shared {
+    pub fn reserved(&self) -> MutexGuard<'_, BTreeSet<(RepositoryNumber, String)>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for the chunks of a new blob.
+    pub fn next_chunks(&self) -> u64 {
+        self.next_chunks.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What a new repository begins with.
+#[derive(Debug, Clone)]
+pub struct NewRepository<'a> {
+    /// The hash that names its objects.
+    pub hash: HashKind,
+    /// The branch `HEAD` points at; it need not exist.
+    pub head: RefName,
+    /// Its configuration, as text.
+    pub config: &'a [u8],
+}
+
+impl KvStore {
+    /// Opens a file, or makes it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when another process has it open, [`Error::Unsupported`] when a newer
+    /// program made it, [`Error::Corrupt`] when it is damaged, and what the system says.
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let what = path.display().to_string();
+        let mut builder = Database::builder();
+        builder.set_cache_size(options.cache_bytes);
+        let database = Arc::new(builder.create(path).map_err(failed(&what))?);
+        let next_chunks = prepare(&database, &what)?;
+        let group =
+            GroupCommit::new(what.clone(), database.clone(), options.writers_per_commit_max);
+        let shared = Shared {
+            what,
+            database,
+            group,
+            held: HeldRefs::default(),
+            lock_wait: options.lock_wait,
+            reserved: Mutex::default(),
+            next_chunks: AtomicU64::new(next_chunks),
+        };
+        Ok(KvStore { shared: Arc::new(shared) })
+    }
+
+    /// The names of all repositories, in byte order.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let what = &self.shared.what;
+        let transaction = self.shared.database.begin_read().map_err(failed(what))?;
+        let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
+        let mut names = Vec::new();
+        for row in table.iter().map_err(failed(what))? {
+            let (name, _) = row.map_err(failed(what))?;
+            let name = String::from_utf8(name.value().to_vec());
+            names.push(name.map_err(|_| Error::corrupt(what, "a repository's name is no text"))?);
+        }
+        Ok(names)
+    }
+
+    /// Makes a repository; whether there was none of that name.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {
+        let made = Arc::new(Mutex::new(false));
+        let told = made.clone();
+        let (name, head) = (name.to_owned(), new.head.clone());
+        let (hash, config) = (new.hash, new.config.to_vec());
+        self.shared.group.run(Box::new(move |rows| {
+            let mut repositories = rows.open_table(REPOSITORIES)?;
+            if repositories.get(name.as_bytes())?.is_some() {
+                return Ok(());
+            }
+            let mut meta = rows.open_table(META)?;
+            let number = meta.get(NEXT_REPOSITORY)?.map_or(1, |number| number.value());
+            meta.insert(NEXT_REPOSITORY, number + 1)?;
+            let number = RepositoryNumber(number);
+            let row = encode_repository(number, hash, &config);
+            repositories.insert(name.as_bytes(), &*row)?;
+            let head = encode_ref(&Target::Symbolic(head), &Peeled::Unknown);
+            rows.open_table(REFS)?.insert(&*number.key(b"HEAD"), &*head)?;
+            *made.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            Ok(())
+        }))?;
+        Ok(*told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a repository is opened from; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// What the file says, and [`Error::Corrupt`] for a configuration that cannot be read.
+    pub fn parts(&self, name: &str) -> Result<Option<Parts>> {
+        let what = &self.shared.what;
+        let transaction = self.shared.database.begin_read().map_err(failed(what))?;
+        let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
+        let Some(row) = table.get(name.as_bytes()).map_err(failed(what))? else {
+            return Ok(None);
+        };
+        let (number, hash, config) = decode_repository(name, row.value())?;
+        let config = Config::parse(config, Scope::Local, Path::new(name))
+            .map_err(|error| Error::corrupt(name, error))?;
+        Ok(Some(Parts {
+            refs: Arc::new(KvRefs::new(self.shared.clone(), number, hash)),
+            blobs: Arc::new(KvBlobs::new(self.shared.clone(), number)),
+            alternates: Vec::new(),
+            config,
+            hash,
+            local: None,
+            alternate_refs: Vec::new(),
+            alternate_refs_prefixes: Vec::new(),
+        }))
+    }
+}
+
+/// Makes what is missing, drops what a crash left, and gives the next number for chunks.
+fn prepare(database: &Database, what: &str) -> Result<u64> {
+    let mut transaction = database.begin_write().map_err(failed(what))?;
+    transaction.set_durability(Durability::Immediate).map_err(failed(what))?;
+    let layout = layout(&transaction).map_err(failed(what))?;
+    if layout != LAYOUT_PRESENT {
+        let detail =
+            format!("{what}: its layout is version {layout}, this program knows {LAYOUT_PRESENT}");
+        return Err(Error::Unsupported { what: what.to_owned(), detail });
+    }
+    let next = clean(&transaction).map_err(failed(what))?;
+    transaction.commit().map_err(failed(what))?;
+    Ok(next)
+}
+
+fn layout(rows: &WriteTransaction) -> Result<u64, redb::Error> {
+    let mut meta = rows.open_table(META)?;
+    if let Some(layout) = meta.get(LAYOUT)? {
+        return Ok(layout.value());
+    }
+    meta.insert(LAYOUT, LAYOUT_PRESENT)?;
+    for table in [REPOSITORIES, REFS, SHALLOW, REFLOGS, BLOBS, CHUNKS, STAGED] {
+        rows.open_table(table)?;
+    }
+    Ok(LAYOUT_PRESENT)
+}
+
+fn clean(rows: &WriteTransaction) -> Result<u64, redb::Error> {
+    let mut left = Vec::new();
+    for row in rows.open_table(STAGED)?.iter()? {
+        let (key, _) = row?;
+        left.extend(key.value().try_into().map(u64::from_be_bytes));
+    }
+    for chunks in left {
+        chunks::remove(rows, chunks)?;
+    }
+    let chunks = rows.open_table(CHUNKS)?;
+    let last = chunks.last()?.and_then(|(key, _)| key.value().first_chunk().copied());
+    Ok(last.map_or(1, |last| u64::from_be_bytes(last) + 1))
+}
