@@ -15,12 +15,14 @@ use crate::dumb_file::DumbFile;
 use crate::settings::Settings;
 use crate::turns::Turns;
 use crate::upkeep::Keeper;
-use crate::{Place, Refusal, Request, Task};
+use crate::{Found, Location, Place, Refusal, Request, Task};
 
 /// Proof that a request may run. Only [`crate::Host::admit`] makes one.
 pub struct Admitted {
     repository: Repository,
     name: String,
+    /// Where maintenance finds it.
+    location: Option<Location>,
     request: Request,
     settings: Settings,
     _place: Place,
@@ -30,15 +32,15 @@ pub struct Admitted {
 
 impl Admitted {
     pub(crate) fn new(
-        repository: Repository,
-        name: String,
+        found: Found,
         request: Request,
         settings: Settings,
         place: Place,
         keeper: Arc<Keeper>,
         turns: Arc<Turns>,
     ) -> Self {
-        Admitted { repository, name, request, settings, _place: place, keeper, turns }
+        let Found { repository, exported_name: name, location } = found;
+        Admitted { repository, name, location, request, settings, _place: place, keeper, turns }
     }
 
     /// The request that was let in.
@@ -60,10 +62,10 @@ impl Admitted {
             Service::UploadPack => self.upload_pack(exchange, protocol, input, output),
             Service::ReceivePack => self.receive_pack(exchange, protocol, input, output),
         };
-        if let (Ok(outcome), Some(local)) = (&result, self.repository.local())
+        if let (Ok(outcome), Some(location)) = (&result, &self.location)
             && !outcome.updated.is_empty()
         {
-            self.keeper.note(&local.git_dir);
+            self.keeper.note(location);
         }
         match &result {
             Ok(outcome) => tracing::debug!(

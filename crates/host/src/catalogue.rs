@@ -1,4 +1,5 @@
-//! From names to repositories: a folder of them, one alone, or any path of this machine.
+//! From names to repositories: a folder of them, one alone, any path of this machine, or a
+//! key-value file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,11 +11,14 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use repository::Repository;
+use storage::Parts;
 use storage_disk::{Discovered, OpenOptions, OwnerContext};
+use storage_kv::KvStore;
 
+use crate::empty::standard_config;
 use crate::search::{Listed, search};
 use crate::settings::{Settings, Variable};
-use crate::{Refusal, RepositoryName, creation};
+use crate::{KvOptions, Location, Refusal, RepositoryName, creation};
 
 /// What is served.
 enum Served {
@@ -22,6 +26,8 @@ enum Served {
     Folder(PathBuf),
     /// One repository; the name is the one it is announced by.
     One { name: RepositoryName, git_dir: PathBuf },
+    /// Every repository of a key-value file.
+    File(KvStore),
     /// Whatever path the caller names; it runs with the rights of whoever started it.
     AnyPath { strict: bool, owner: OwnerContext },
 }
@@ -32,7 +38,8 @@ pub struct Catalogue {
     options: OpenOptions,
     engine: repository::Settings,
     create: (object::HashKind, String),
-    open: Mutex<BTreeMap<PathBuf, Open>>,
+    variable: Variable,
+    open: Mutex<BTreeMap<Location, Open>>,
     open_max: usize,
 }
 
@@ -49,6 +56,8 @@ type ConfigState = Vec<Option<(u64, SystemTime, u64)>>;
 pub(crate) struct Found {
     pub repository: Repository,
     pub exported_name: String,
+    /// Where it lies, if it is anywhere yet.
+    pub location: Option<Location>,
 }
 
 /// Repositories kept open between requests.
@@ -82,6 +91,18 @@ impl Catalogue {
         Ok(Self::new(served, settings))
     }
 
+    /// All repositories of a key-value file, which is made when there is none.
+    ///
+    /// # Errors
+    /// As [`KvStore::open`].
+    pub fn of_file(
+        file: &Path,
+        options: &KvOptions,
+        settings: &Settings,
+    ) -> Result<Self, storage::Error> {
+        Ok(Self::new(Served::File(KvStore::open(file, options)?), settings))
+    }
+
     /// Any repository of this machine, by its path: for programs that serve one caller with
     /// the caller's own rights. `strict` takes no guesses about `.git`.
     pub fn of_any_path(strict: bool, owner: OwnerContext, settings: &Settings) -> Self {
@@ -101,6 +122,7 @@ impl Catalogue {
             options,
             engine: settings.engine.clone(),
             create: (settings.create_hash, settings.create_branch.clone()),
+            variable: settings.variable.clone(),
             open: Mutex::default(),
             open_max: OPEN_MAX,
         }
@@ -118,8 +140,16 @@ impl Catalogue {
         match &self.served {
             Served::Folder(folder) => listed = search(folder, most + 1),
             Served::One { name, git_dir } => {
-                listed.push(Listed { name: format!("{name}.git"), git_dir: git_dir.clone() });
+                let location = Location::Directory(git_dir.clone());
+                listed.push(Listed { name: format!("{name}.git"), location });
             }
+            Served::File(store) => match store.names() {
+                Ok(names) => listed.extend(names.into_iter().map(|name| Listed {
+                    name: format!("{name}.git"),
+                    location: Location::Row(name),
+                })),
+                Err(error) => tracing::error!(%error, "repositories cannot be listed"),
+            },
             Served::AnyPath { .. } => {}
         }
         let more = listed.len() > most;
@@ -130,19 +160,24 @@ impl Catalogue {
 
     pub(crate) fn find(&self, name: &RepositoryName) -> Result<Found, Refusal> {
         let not_found = || Refusal::NotFound { name: name.to_string() };
-        let git_dir = match &self.served {
+        let location = match &self.served {
             Served::AnyPath { strict, owner } => return self.find_path(name, *strict, owner),
             // Nothing else can be meant: a repository alone answers to any name of one part,
             // so that a URL that was written down holds wherever it was cloned to.
-            Served::One { git_dir, .. } if !name.as_bytes().contains(&b'/') => git_dir.clone(),
+            Served::One { git_dir, .. } if !name.as_bytes().contains(&b'/') => {
+                Location::Directory(git_dir.clone())
+            }
             Served::One { .. } => return Err(not_found()),
-            Served::Folder(folder) => folder_entry(folder, name).ok_or_else(not_found)?,
+            Served::Folder(folder) => {
+                Location::Directory(folder_entry(folder, name).ok_or_else(not_found)?)
+            }
+            Served::File(_) => Location::Row(row_name(name).ok_or_else(not_found)?),
         };
-        let repository = self.opened(&git_dir).map_err(|error| match error {
+        let repository = self.opened(&location).map_err(|error| match error {
             storage::Error::NotFound { .. } => not_found(),
             error => Refusal::Unavailable { name: name.to_string(), reason: error.to_string() },
         })?;
-        Ok(Found { repository, exported_name: name.to_string() })
+        Ok(Found { repository, exported_name: name.to_string(), location: Some(location) })
     }
 
     /// A path of the caller's own machine: errors are told in git's words, path and all.
@@ -164,16 +199,23 @@ impl Catalogue {
         storage_disk::check_owner(&found, &parts.config, owner)
             .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
         let repository = Repository::open(parts, self.engine.clone());
-        Ok(Found { repository, exported_name: name.to_string() })
+        let location = Some(Location::Directory(found.git_dir));
+        Ok(Found { repository, exported_name: name.to_string(), location })
     }
 
     /// Whether a push may make a repository of this name.
     pub(crate) fn check_creatable(&self, name: &RepositoryName) -> Result<(), Refusal> {
-        self.place_for(name).map(|_| ())
+        match &self.served {
+            Served::File(store) => self.check_row_creatable(store, name).map(|_| ()),
+            _ => self.place_for(name).map(|_| ()),
+        }
     }
 
     /// Makes the repository a push asks for.
     pub(crate) fn create(&self, name: &RepositoryName) -> Result<Found, Refusal> {
+        if let Served::File(store) = &self.served {
+            return self.create_row(store, name);
+        }
         let path = self.place_for(name)?;
         match creation::make(&path, self.create.0, &self.create.1) {
             Ok(()) => tracing::info!(repository = %name, "made a repository for a push"),
@@ -187,46 +229,97 @@ impl Catalogue {
         self.find(name)
     }
 
+    /// The row a push may make; none inside of another repository, as in folders.
+    fn check_row_creatable(
+        &self,
+        store: &KvStore,
+        name: &RepositoryName,
+    ) -> Result<String, Refusal> {
+        let not_found = || Refusal::NotFound { name: name.to_string() };
+        let row = row_name(name).ok_or_else(not_found)?;
+        let above = row.match_indices('/').map(|(at, _)| &row[..at]);
+        for above in above {
+            let above = above.strip_suffix(".git").unwrap_or(above);
+            if store.parts(above).map_err(|error| unavailable(name, error))?.is_some() {
+                return Err(not_found());
+            }
+        }
+        Ok(row)
+    }
+
+    fn create_row(&self, store: &KvStore, name: &RepositoryName) -> Result<Found, Refusal> {
+        let row = self.check_row_creatable(store, name)?;
+        let made = creation::make_row(store, &row, self.create.0, &self.create.1);
+        if made.map_err(|error| unavailable(name, error))? {
+            tracing::info!(repository = %name, "made a repository for a push");
+        }
+        self.find(name)
+    }
+
     fn place_for(&self, name: &RepositoryName) -> Result<PathBuf, Refusal> {
         let place = match &self.served {
             Served::Folder(folder) => creation::place(folder, name),
-            Served::One { .. } | Served::AnyPath { .. } => None,
+            Served::One { .. } | Served::AnyPath { .. } | Served::File(_) => None,
         };
         place.ok_or_else(|| Refusal::NotFound { name: name.to_string() })
     }
 
-    /// The repository in `git_dir`, kept open while its configuration stays the same.
-    pub(crate) fn opened(&self, git_dir: &Path) -> Result<Repository, storage::Error> {
-        let config = config_state(git_dir);
+    /// The repository at a location, kept open while its configuration stays the same.
+    pub(crate) fn opened(&self, location: &Location) -> Result<Repository, storage::Error> {
+        let config = location.directory().map(config_state).unwrap_or_default();
         {
             let mut open = self.lock();
             let now = open.values().map(|open| open.last_use).max().unwrap_or(0) + 1;
-            if let Some(known) = open.get_mut(git_dir)
+            if let Some(known) = open.get_mut(location)
                 && known.config == config
             {
                 known.last_use = now;
                 return Ok(known.repository.clone());
             }
         }
-        let parts = storage_disk::open(git_dir, &self.options)?;
-        let repository = Repository::open(parts, self.engine.clone());
+        let repository = Repository::open(self.parts(location)?, self.engine.clone());
         let mut open = self.lock();
         let last_use = open.values().map(|open| open.last_use).max().unwrap_or(0) + 1;
         let entry = Open { repository: repository.clone(), config, last_use };
-        open.insert(git_dir.to_owned(), entry);
+        open.insert(location.clone(), entry);
         if open.len() > self.open_max {
             let oldest =
-                open.iter().min_by_key(|(_, open)| open.last_use).map(|(path, _)| path.clone());
-            if let Some(path) = oldest {
-                open.remove(&path);
+                open.iter().min_by_key(|(_, open)| open.last_use).map(|(at, _)| at.clone());
+            if let Some(oldest) = oldest {
+                open.remove(&oldest);
             }
         }
         Ok(repository)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Open>> {
+    fn parts(&self, location: &Location) -> Result<Parts, storage::Error> {
+        let row = match (location, &self.served) {
+            (Location::Directory(git_dir), _) => return storage_disk::open(git_dir, &self.options),
+            (Location::Row(row), Served::File(store)) => store.parts(row)?,
+            (Location::Row(_), _) => None,
+        };
+        let mut parts = row.ok_or_else(|| storage::Error::not_found(location))?;
+        // As in a folder, the system's and the user's settings come first.
+        let mut config = standard_config(&self.variable)?;
+        config.append(parts.config);
+        parts.config = config;
+        Ok(parts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Location, Open>> {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The name a repository has in a key-value file: without `.git`.
+fn row_name(name: &RepositoryName) -> Option<String> {
+    let name = std::str::from_utf8(name.as_bytes()).ok()?;
+    let stem = name.strip_suffix(".git").unwrap_or(name);
+    (!stem.is_empty() && !stem.ends_with('/')).then(|| stem.to_owned())
+}
+
+fn unavailable(name: &RepositoryName, error: storage::Error) -> Refusal {
+    Refusal::Unavailable { name: name.to_string(), reason: error.to_string() }
 }
 
 /// The files whose change makes a repository be opened anew.

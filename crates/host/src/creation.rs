@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use object::HashKind;
+use object::{HashKind, RefName};
+use storage_kv::{KvStore, NewRepository};
 
 use crate::RepositoryName;
 use crate::catalogue::{repository_at, within};
@@ -38,4 +39,24 @@ pub(crate) fn make(path: &Path, hash: HashKind, branch: &str) -> Result<(), stor
             .map_err(|source| storage::Error::io(parent.display(), source))?;
     }
     storage_disk::init_bare(path, hash, branch)
+}
+
+/// Makes an empty repository in a key-value file; whether there was none of that name.
+pub(crate) fn make_row(
+    store: &KvStore,
+    name: &str,
+    hash: HashKind,
+    branch: &str,
+) -> Result<bool, storage::Error> {
+    let branch = format!("refs/heads/{branch}");
+    let head = RefName::new(&branch).map_err(|error| storage::Error::corrupt(branch, error))?;
+    let config = match hash {
+        HashKind::Sha1 => "[core]\n\trepositoryformatversion = 0\n\tbare = true\n".to_owned(),
+        other => format!(
+            "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
+             [extensions]\n\tobjectformat = {}\n",
+            other.name()
+        ),
+    };
+    store.create(name, &NewRepository { hash, head, config: config.as_bytes() })
 }

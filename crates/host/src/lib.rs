@@ -10,6 +10,7 @@ mod creation;
 mod dumb;
 mod dumb_file;
 mod empty;
+mod location;
 mod name;
 mod refusal;
 mod request;
@@ -21,6 +22,7 @@ mod upkeep;
 pub use admitted::Admitted;
 pub use catalogue::Catalogue;
 pub use dumb_file::{DumbFile, Freshness};
+pub use location::Location;
 pub use name::{NameError, RepositoryName};
 pub use refusal::Refusal;
 pub use repository::MemoryPool;
@@ -32,6 +34,7 @@ pub use serve::upload::FetchBudget;
 pub use serve::{Error as ServeError, Exchange, ServerInfo};
 pub use settings::{PushAccess, Settings, Variable};
 pub use storage_disk::{OwnerContext, expand_user};
+pub use storage_kv::OpenOptions as KvOptions;
 pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
 
@@ -113,12 +116,11 @@ impl Host {
             Err(Refusal::NotFound { .. }) if self.may_create(&request) => self.create(&request)?,
             found => found?,
         };
-        let Found { repository, exported_name } = found;
-        request.check_allowed_by(repository.config())?;
+        request.check_allowed_by(found.repository.config())?;
         let (mut settings, keeper) = (self.settings.clone(), self.keeper.clone());
         settings.server.session_id = self.session_id();
         let turns = self.turns.clone();
-        Ok(Admitted::new(repository, exported_name, request, settings, place, keeper, turns))
+        Ok(Admitted::new(found, request, settings, place, keeper, turns))
     }
 
     /// Unique on this machine, and built as git's session ids are: time, process, and the
@@ -141,7 +143,11 @@ impl Host {
         };
         self.catalogue.check_creatable(&request.repository)?;
         empty::repository(&self.settings)
-            .map(|repository| Found { repository, exported_name: request.repository.to_string() })
+            .map(|repository| Found {
+                repository,
+                exported_name: request.repository.to_string(),
+                location: None,
+            })
             .map_err(|error| Refusal::Unavailable {
                 name: request.repository.to_string(),
                 reason: error.to_string(),

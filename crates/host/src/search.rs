@@ -1,8 +1,9 @@
 //! Finding every repository below a folder.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::Location;
 use crate::catalogue::repository_at;
 
 /// A repository as it is listed at start.
@@ -11,7 +12,7 @@ pub struct Listed {
     /// The path in its URL, `.git` included.
     pub name: String,
     /// Where it lies.
-    pub git_dir: PathBuf,
+    pub location: Location,
 }
 
 impl Listed {
@@ -67,7 +68,8 @@ impl Search {
             match repository_at(&entry.path()) {
                 Some(git_dir) => {
                     let stem = name.strip_suffix(".git").unwrap_or(&name);
-                    self.found.push(Listed { name: format!("{stem}.git"), git_dir });
+                    let location = Location::Directory(git_dir);
+                    self.found.push(Listed { name: format!("{stem}.git"), location });
                 }
                 None if depth < DEPTH_MAX => {
                     self.look_into(&entry.path(), &format!("{name}/"), depth + 1);

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,7 +14,7 @@ use repository::maintenance::upkeep::{self, FullRepack, UpkeepOptions, UpkeepPla
 use repository::{Progress, Stage};
 use storage_disk::GcLock;
 
-use crate::Catalogue;
+use crate::{Catalogue, Location};
 
 /// What a caller asks of one round, besides what the repository's configuration says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,16 +44,16 @@ impl UpkeepRequest {
 }
 
 impl Catalogue {
-    /// What a round would do to the repository in `git_dir`.
+    /// What a round would do to the repository at `location`.
     ///
     /// # Errors
     /// When the repository cannot be read.
     pub fn plan_upkeep(
         &self,
-        git_dir: &Path,
+        location: &Location,
         request: UpkeepRequest,
     ) -> Result<UpkeepPlan, repository::Error> {
-        let repository = self.opened(git_dir)?;
+        let repository = self.opened(location)?;
         upkeep::plan(&repository, &request.options(repository.config())?, request.eager)
     }
 
@@ -64,17 +63,18 @@ impl Catalogue {
     /// [`storage::Error::Locked`] when somebody else is at it; as [`upkeep::upkeep`] besides.
     pub fn upkeep(
         &self,
-        git_dir: &Path,
+        location: &Location,
         request: UpkeepRequest,
         progress: &mut dyn Progress,
     ) -> Result<Option<UpkeepReport>, repository::Error> {
-        let repository = self.opened(git_dir)?;
+        let repository = self.opened(location)?;
         if !request.eager && is_turned_off(repository.config()) {
             return Ok(None);
         }
         let options = request.options(repository.config())?;
-        let common_dir = repository.local().map(|local| local.common_dir.clone());
-        let _lock = GcLock::acquire(common_dir.as_deref().unwrap_or(git_dir))?;
+        // A file of rows is open in one process, and that has one thread that does this.
+        let common_dir = repository.local().map(|local| local.common_dir.as_path());
+        let _lock = common_dir.or(location.directory()).map(GcLock::acquire).transpose()?;
         upkeep::upkeep(&repository, &options, request.eager, progress)
     }
 }
@@ -123,7 +123,7 @@ pub(crate) struct Keeper {
 #[derive(Default)]
 struct Due {
     /// When each repository may be looked at.
-    at: BTreeMap<PathBuf, Instant>,
+    at: BTreeMap<Location, Instant>,
     stopped: bool,
 }
 
@@ -133,14 +133,14 @@ impl Keeper {
     }
 
     /// A push came in.
-    pub fn note(&self, git_dir: &Path) {
+    pub fn note(&self, location: &Location) {
         if self.settings.enabled {
-            self.look_after(git_dir, self.settings.rest);
+            self.look_after(location, self.settings.rest);
         }
     }
 
-    fn look_after(&self, git_dir: &Path, rest: Duration) {
-        self.lock().at.insert(git_dir.to_owned(), Instant::now() + rest);
+    fn look_after(&self, location: &Location, rest: Duration) {
+        self.lock().at.insert(location.clone(), Instant::now() + rest);
         self.changed.notify_all();
     }
 
@@ -167,13 +167,13 @@ impl Keeper {
         if let Err(error) = rustix::process::setpriority_process(None, 19) {
             tracing::debug!(%error, "maintenance runs at the priority of requests");
         }
-        while let Some(git_dir) = self.next() {
+        while let Some(location) = self.next() {
             let request =
                 UpkeepRequest { threads: Some(self.settings.threads), ..Default::default() };
             let mut progress = Yielding::new(self, running);
             let started = Instant::now();
-            let repository = git_dir.display();
-            match catalogue.upkeep(&git_dir, request, &mut progress) {
+            let repository = &location;
+            match catalogue.upkeep(&location, request, &mut progress) {
                 Ok(None) => tracing::debug!(%repository, "no maintenance is due"),
                 Ok(Some(report)) => {
                     let milliseconds = started.elapsed().as_millis() as u64;
@@ -181,7 +181,7 @@ impl Keeper {
                 }
                 Err(error) if is_locked(&error) => {
                     tracing::debug!(%repository, %error, "maintenance later");
-                    self.look_after(&git_dir, self.settings.rest.max(RETRY_MIN));
+                    self.look_after(&location, self.settings.rest.max(RETRY_MIN));
                 }
                 Err(repository::Error::Io(_)) if self.lock().stopped => return,
                 Err(error) => tracing::warn!(%repository, %error, "maintenance failed"),
@@ -190,19 +190,22 @@ impl Keeper {
     }
 
     /// Waits for the next repository; `None` at the end.
-    fn next(&self) -> Option<PathBuf> {
+    fn next(&self) -> Option<Location> {
         let mut due = self.lock();
         loop {
             if due.stopped {
                 return None;
             }
-            let first =
-                due.at.iter().min_by_key(|(_, at)| **at).map(|(dir, at)| (dir.clone(), *at));
+            let first = due
+                .at
+                .iter()
+                .min_by_key(|(_, at)| **at)
+                .map(|(location, at)| (location.clone(), *at));
             let wait = match first {
-                Some((dir, at)) => match at.checked_duration_since(Instant::now()) {
+                Some((location, at)) => match at.checked_duration_since(Instant::now()) {
                     None | Some(Duration::ZERO) => {
-                        due.at.remove(&dir);
-                        return Some(dir);
+                        due.at.remove(&location);
+                        return Some(location);
                     }
                     Some(wait) => wait,
                 },

@@ -50,6 +50,10 @@ pub struct ServeOptions {
     /// A folder of repositories (folders inside it too), or one repository, bare or not.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
+    /// Serve the repositories of a store in place of a folder: kv:FILE, a key-value file, which is
+    /// made when there is none.
+    #[arg(long, value_name = "URL", conflicts_with = "directory")]
+    pub store: Option<String>,
     /// Address and port, or a port of this machine alone; port 0 is any free one
     /// [default: 127.0.0.1:8417].
     #[arg(long, value_name = "ADDR", value_parser = crate::listen::parse)]

@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub struct FileConfig {
     /// The folder or repository to serve, as seen from the folder this file lies in.
     pub directory: Option<PathBuf>,
+    /// The store to serve in place of a folder, by its URL; a file in it as above.
+    pub store: Option<String>,
     /// Address and port to listen on, or a port of this machine alone.
     #[serde(default, deserialize_with = "crate::listen::from_config")]
     pub listen: Option<SocketAddr>,
@@ -105,6 +107,10 @@ pub fn read(path: &Path) -> Result<FileConfig, String> {
         toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     config.directory = config.directory.map(|directory| folder.join(directory));
+    config.store = config.store.map(|url| match url.strip_prefix("kv:") {
+        Some(file) if !file.is_empty() => format!("kv:{}", folder.join(file).display()),
+        _ => url,
+    });
     Ok(config)
 }
 

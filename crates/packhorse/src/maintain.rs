@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ pub fn run(options: &MaintainOptions) -> ExitCode {
         let (listed, _) = catalogue.list(LISTED_MAX);
         for repository in &listed {
             if let Err(error) = maintain(&catalogue, repository, options) {
-                eprintln!("packhorse: {}: {error}", repository.git_dir.display());
+                eprintln!("packhorse: {}: {error}", repository.location);
                 failed = true;
             }
         }
@@ -64,9 +63,9 @@ fn maintain(
         eager: !options.auto,
         threads: options.threads.map(NonZeroUsize::get),
     };
-    let name = shown(&listed.git_dir);
+    let name = listed.location.to_string();
     if options.dry_run {
-        let plan = catalogue.plan_upkeep(&listed.git_dir, request)?;
+        let plan = catalogue.plan_upkeep(&listed.location, request)?;
         let lines = plan.lines();
         for line in &lines {
             println!("{name}: {line}");
@@ -77,8 +76,8 @@ fn maintain(
         return Ok(());
     }
     let report = match !options.quiet && io::stderr().is_terminal() {
-        true => catalogue.upkeep(&listed.git_dir, request, &mut Terminal::default())?,
-        false => catalogue.upkeep(&listed.git_dir, request, &mut Silent)?,
+        true => catalogue.upkeep(&listed.location, request, &mut Terminal::default())?,
+        false => catalogue.upkeep(&listed.location, request, &mut Silent)?,
     };
     if !options.quiet {
         match report {
@@ -87,10 +86,6 @@ fn maintain(
         }
     }
     Ok(())
-}
-
-fn shown(git_dir: &Path) -> String {
-    git_dir.display().to_string()
 }
 
 /// Progress on a terminal, in git's lines.

@@ -3,13 +3,13 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::{HttpSettings, Server};
-use host::{Catalogue, Host, MemoryPool, PushAccess, Settings, UpkeepSettings};
+use host::{Catalogue, Host, KvOptions, MemoryPool, PushAccess, Settings, UpkeepSettings};
 use tokio::net::TcpListener;
 
 use crate::cli::ServeOptions;
@@ -27,11 +27,41 @@ const COUNTED_MAX: usize = 10_000;
 
 /// What a server is started with, after options and file were put together.
 struct Plan {
-    directory: PathBuf,
+    served: Served,
     listen: SocketAddr,
     allow_anonymous_push: bool,
     settings: Settings,
     http: HttpSettings,
+}
+
+/// Where the repositories are.
+enum Served {
+    Directory(PathBuf),
+    KeyValueFile(PathBuf),
+}
+
+impl Served {
+    /// A store by its URL.
+    fn by_url(url: &str) -> Result<Self, String> {
+        match url.split_once(':') {
+            Some(("kv", file)) if !file.is_empty() => Ok(Served::KeyValueFile(file.into())),
+            _ => Err(format!("'{url}' is no store: kv:FILE is one")),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Served::Directory(path) | Served::KeyValueFile(path) => path,
+        }
+    }
+
+    fn catalogue(&self, settings: &Settings) -> Result<Catalogue, String> {
+        let catalogue = match self {
+            Served::Directory(directory) => Catalogue::of_folder(directory, settings),
+            Served::KeyValueFile(file) => Catalogue::of_file(file, &KvOptions::default(), settings),
+        };
+        catalogue.map_err(|error| format!("cannot serve '{}': {error}", self.path().display()))
+    }
 }
 
 /// Runs the server until it is told to stop.
@@ -83,8 +113,16 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
     };
     let mut http = HttpSettings::default();
     set_limits(&file.limits, &mut settings, &mut http);
-    let directory = options.directory.or(file.directory).unwrap_or_else(|| ".".into());
-    Ok(Plan { directory, listen, allow_anonymous_push, settings, http })
+    let served = match (options.store, options.directory, file.store, file.directory) {
+        (Some(url), ..) => Served::by_url(&url)?,
+        (None, Some(directory), ..) => Served::Directory(directory),
+        (None, None, Some(_), Some(_)) => {
+            return Err("the configuration names both a directory and a store".to_owned());
+        }
+        (None, None, Some(url), None) => Served::by_url(&url)?,
+        (None, None, None, directory) => Served::Directory(directory.unwrap_or_else(|| ".".into())),
+    };
+    Ok(Plan { served, listen, allow_anonymous_push, settings, http })
 }
 
 fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSettings) {
@@ -132,8 +170,7 @@ fn upkeep_settings(config: &MaintenanceConfig) -> UpkeepSettings {
 }
 
 fn serve(plan: Plan) -> Result<bool, String> {
-    let catalogue = Catalogue::of_folder(&plan.directory, &plan.settings)
-        .map_err(|error| format!("cannot serve '{}': {error}", plan.directory.display()))?;
+    let catalogue = plan.served.catalogue(&plan.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(plan.settings.requests_max.saturating_add(Server::SPARE_THREADS))
@@ -195,7 +232,7 @@ fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> Stri
         text.push_str(&format!("{more}{} repositories, such as {base}/{example}\n", listed.len()));
     }
     if listed.is_empty() {
-        text.push_str(&format!("no repository in '{}' yet\n", plan.directory.display()));
+        text.push_str(&format!("no repository in '{}' yet\n", plan.served.path().display()));
     }
     text.push_str(&format!("\nlistening on {base}/ (--listen ADDR changes that)\n"));
     text.push_str(match plan.settings.push_access {

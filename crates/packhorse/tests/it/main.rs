@@ -24,3 +24,4 @@ mod shapes;
 mod startup;
 mod stdio;
 mod stop;
+mod store;

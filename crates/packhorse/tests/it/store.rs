@@ -1,0 +1,123 @@
+//! Repositories in a key-value file, served to stock git as those of a folder are.
+
+use std::path::Path;
+
+use testkit::{RealGit, Scenario};
+
+use crate::serving::{Serving, packhorse, wait_until};
+
+fn serve(git: &RealGit, options: &[&str]) -> Serving {
+    let mut command = packhorse(git);
+    let store = format!("kv:{}", git.path("repositories.kv").display());
+    command.args(["serve", "--store", &store, "--listen", "127.0.0.1:0"]).args(options);
+    Serving::spawn(git, command)
+}
+
+fn stop(mut server: Serving) {
+    server.process().interrupt();
+    assert!(server.process().wait().success());
+}
+
+/// Objects and refs are the same.
+fn assert_same(git: &RealGit, one: &Path, other: &Path) {
+    assert_eq!(git.refs(one), git.refs(other));
+    git.fsck_strict(other);
+    let objects = ["rev-list", "--objects", "--all", "--no-object-names"];
+    let sorted = |dir: &Path| {
+        let listed = git.ok(dir, &objects);
+        let mut lines: Vec<_> = listed.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(one), sorted(other));
+}
+
+#[test]
+fn a_key_value_file_is_served_like_a_folder() {
+    let git = RealGit::new();
+    let origin = Scenario::realistic(400, 51).build(&git, "origin.git");
+    let server = serve(&git, &["--create-on-push"]);
+    let url = server.url("team/project.git");
+    git.ok(&origin, &["push", "-q", "--mirror", &url]);
+
+    let mirror = git.clone(&url, "mirror.git", &["--mirror", "--quiet"]);
+    assert_same(&git, &origin, &mirror);
+    let shallow = git.clone(&url, "shallow", &["--depth=3", "--quiet"]);
+    git.ok(&shallow, &["fetch", "-q", "--deepen=5"]);
+    git.ok(&shallow, &["fetch", "-q", "--unshallow"]);
+    git.fsck_strict(&shallow);
+    let plain = server.url("team/project");
+    let partial = git.clone(&plain, "partial", &["--filter=blob:none", "--quiet"]);
+    assert_eq!(git.ok(&partial, &["status", "--porcelain"]), "");
+
+    // One more commit, a forced one, a deletion, and a race that is lost.
+    let work = git.clone(&url, "work", &["--quiet"]);
+    let branch = git.ok(&work, &["rev-parse", "--abbrev-ref", "HEAD"]);
+    git.commit_file(&work, "new.txt", "new\n");
+    git.ok(&work, &["push", "-q", "origin", "HEAD", "HEAD:refs/heads/gone"]);
+    git.ok(&work, &["commit", "-q", "--amend", "-m", "another"]);
+    git.fail(&work, &["push", "-q", "origin", "HEAD"]);
+    git.ok(&work, &["push", "-q", "--force", "origin", "HEAD"]);
+    git.ok(&work, &["push", "-q", "origin", ":gone"]);
+    git.fail(&work, &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}/inside")]);
+    let nested = git.fail(&work, &["push", "-q", &server.url("team/project/inner.git"), "HEAD"]);
+    assert!(nested.contains("not found"), "{nested}");
+    git.ok(&mirror, &["fetch", "-q", "--prune"]);
+    assert_eq!(git.rev_parse(&mirror, &branch), git.rev_parse(&work, "HEAD"));
+    git.fail(&mirror, &["rev-parse", "-q", "--verify", "gone"]);
+    stop(server);
+
+    // What was acknowledged is there again.
+    let server = serve(&git, &[]);
+    let url = server.url("team/project.git");
+    let again = git.clone(&url, "again.git", &["--mirror", "--quiet"]);
+    assert_same(&git, &mirror, &again);
+    git.fail(git.root(), &["clone", "-q", &server.url("other"), "other"]);
+    let words = git.fail(&work, &["push", "-q", &server.url("other"), "HEAD"]);
+    assert!(words.contains("not found"), "{words}");
+}
+
+#[test]
+fn a_key_value_file_is_maintained_behind_the_traffic() {
+    let git = RealGit::new();
+    let origin = Scenario::linear(3).build(&git, "origin.git");
+    let file = git.path("soon.toml");
+    std::fs::write(&file, "store = \"kv:repositories.kv\"\n[maintenance]\nrest_ms = 10\n")
+        .expect("a file");
+    let mut command = packhorse(&git);
+    command.args(["serve", "--create-on-push", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
+    // The tests' own configuration keeps git from doing this.
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let server = Serving::spawn(&git, command);
+    let url = server.url("a.git");
+    git.ok(&origin, &["push", "-q", "--mirror", &url]);
+    let work = git.clone(&url, "work", &["--quiet"]);
+    for number in 0..12 {
+        git.commit_file(&work, "file.txt", format!("{number}\n"));
+        git.ok(&work, &["push", "-q", "origin", "HEAD"]);
+    }
+    wait_until("maintenance", || server.log().contains("maintained: "));
+    let clone = git.clone(&url, "clone", &["--quiet"]);
+    assert_eq!(git.rev_parse(&clone, "HEAD"), git.rev_parse(&work, "HEAD"));
+    git.fsck_strict(&clone);
+}
+
+#[test]
+fn stores_that_cannot_be_served_are_named() {
+    let git = RealGit::new();
+    let fails = |arguments: &[&str]| {
+        let output = packhorse(&git).arg("serve").args(arguments).output().expect("it runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(fails(&["--store", "nosql:x"]).contains("'nosql:x' is no store"));
+    assert!(fails(&["--store", "kv:/does/not/exist.kv"]).contains("/does/not/exist.kv"));
+    let other = git.path("other");
+    std::fs::write(&other, [b'x'; 10_000]).expect("written");
+    let other = format!("kv:{}", other.display());
+    assert!(fails(&["--store", &other]).contains("other"));
+    let _server = serve(&git, &[]);
+    let store = format!("kv:{}", git.path("repositories.kv").display());
+    let words = fails(&["--store", &store, "--listen", "127.0.0.1:0"]);
+    assert!(words.contains("another process has the file open"), "{words}");
+}
