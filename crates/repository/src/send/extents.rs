@@ -66,6 +66,8 @@ struct Selected {
     positions: BitSet,
     /// How far it has been passed, in pack order.
     next: u32,
+    /// Where the entry ended that was come to last, and the place of the one behind it.
+    end: Option<(u32, u64)>,
 }
 
 impl Extents {
@@ -157,20 +159,25 @@ impl Extents {
             let holds = Holds::Pack(count);
             return Ok(Some(Extent { pack: self.number(), start: 12, end, holds }));
         }
-        self.present = Some(Selected { positions, next: 0 });
+        self.present = Some(Selected { positions, next: 0, end: None });
         Ok(None)
     }
 
     fn next_of_pack(&mut self) -> Result<Option<Extent>> {
         let number = self.number();
-        let Some(Selected { positions, next }) = &mut self.present else { return Ok(None) };
+        let Some(Selected { positions, next, end }) = &mut self.present else { return Ok(None) };
         let pack = &self.packs[number as usize];
+        let order = pack.order()?;
         while *next < positions.len() {
             let at = *next;
             *next += 1;
-            let own = pack.own_position(at)?;
+            let own = order.index_position(at).map_err(pack.named())?;
             if positions.get(own) {
-                let (start, end) = (pack.offset_in_order(at)?, pack.offset_in_order(at + 1)?);
+                let start = match *end {
+                    Some((behind, start)) if behind == at => start,
+                    _ => pack.offset_in_order(at)?,
+                };
+                let end = end.insert((at + 1, pack.offset_in_order(at + 1)?)).1;
                 in_order(pack, start, end)?;
                 let slot = match self.with_slots {
                     true => slot_of_own(&self.units[self.next_unit - 1], pack, own)?,
