@@ -4,7 +4,7 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::ReadableDatabase as _;
+use redb::ReadTransaction;
 use storage::{BlobMeta, BlobStore, Error, Result, Stage, check_blob_name, check_list_prefix};
 
 use crate::chunks;
@@ -25,9 +25,8 @@ impl KvBlobs {
         KvBlobs { shared, repository }
     }
 
-    fn row(&self, name: &str) -> Result<Option<BlobRow>> {
+    fn row(&self, transaction: &ReadTransaction, name: &str) -> Result<Option<BlobRow>> {
         check_blob_name(name)?;
-        let transaction = self.shared.database.begin_read().map_err(failed(&self.shared.what))?;
         let table = transaction.open_table(BLOBS).map_err(failed(&self.shared.what))?;
         let key = self.repository.key(name.as_bytes());
         let row = table.get(&*key).map_err(failed(&self.shared.what))?;
@@ -37,23 +36,20 @@ impl KvBlobs {
 
 impl BlobStore for KvBlobs {
     fn stat(&self, name: &str) -> Result<Option<BlobMeta>> {
-        Ok(self.row(name)?.map(|row| row.meta(name)))
+        Ok(self.row(&self.shared.begin_read()?, name)?.map(|row| row.meta(name)))
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        let row = self.row(name)?.ok_or_else(|| Error::not_found(name))?;
-        let read = chunks::read(&self.shared, (row.chunks, row.size), name, range);
-        match read {
-            // It went between the two looks.
-            Err(Error::Corrupt { .. }) if self.row(name)?.is_none() => Err(Error::not_found(name)),
-            read => read,
-        }
+        // One moment for both: the blob may be replaced meanwhile.
+        let transaction = self.shared.begin_read()?;
+        let row = self.row(&transaction, name)?.ok_or_else(|| Error::not_found(name))?;
+        chunks::read(&self.shared, &transaction, (row.chunks, row.size), name, range)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
         let what = &self.shared.what;
-        let transaction = self.shared.database.begin_read().map_err(failed(what))?;
+        let transaction = self.shared.begin_read()?;
         let table = transaction.open_table(BLOBS).map_err(failed(what))?;
         let mut found = Vec::new();
         let mut start = self.repository.key(prefix.as_bytes());

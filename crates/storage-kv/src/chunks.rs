@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use redb::{ReadableDatabase as _, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 use storage::{Error, Result};
 
 use crate::errors::failed;
@@ -16,6 +16,7 @@ pub(crate) const CHUNK_BYTES: u64 = 65_000;
 /// The bytes in `range` of a blob of `size` bytes that has these chunks, cut at its end.
 pub(crate) fn read(
     shared: &Shared,
+    transaction: &ReadTransaction,
     (chunks, size): (u64, u64),
     what: &str,
     range: Range<u64>,
@@ -24,7 +25,6 @@ pub(crate) fn read(
     if start >= end {
         return Ok(Bytes::new());
     }
-    let transaction = shared.database.begin_read().map_err(failed(&shared.what))?;
     let table = transaction.open_table(CHUNKS).map_err(failed(&shared.what))?;
     let (first, last) = (start / CHUNK_BYTES, (end - 1) / CHUNK_BYTES);
     let mut bytes = BytesMut::with_capacity((end - start) as usize);

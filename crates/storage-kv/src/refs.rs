@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bstr::{BStr, ByteSlice as _};
 use object::{HashKind, IdView, ObjectId, RefName};
-use redb::{ReadOnlyTable, ReadableDatabase as _, ReadableTable as _};
+use redb::{ReadOnlyTable, ReadableTable as _};
 use storage::{
     Change, CommitError, Error, Expected, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
     RefStore, RefTransaction, RefView, ReflogLine, Result, Target, TargetView, check_edits,
@@ -52,9 +52,8 @@ impl KvRefs {
     }
 
     fn read(&self) -> Result<KvSnapshot> {
-        let Shared { what, database, .. } = &*self.shared;
-        let transaction = database.begin_read().map_err(failed(what))?;
-        let table = |rows| transaction.open_table(rows).map_err(failed(what));
+        let transaction = self.shared.begin_read()?;
+        let table = |rows| transaction.open_table(rows).map_err(failed(&self.shared.what));
         Ok(KvSnapshot {
             shared: self.shared.clone(),
             repository: self.repository,
@@ -247,10 +246,9 @@ impl RefSnapshot for KvSnapshot {
         visit: &mut dyn FnMut(RefView<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         const REFS_DIRECTORY: &[u8] = b"refs/";
-        let start = match prefix.len() < REFS_DIRECTORY.len() {
-            true if REFS_DIRECTORY.starts_with(prefix) => REFS_DIRECTORY,
-            true => return Ok(()),
-            false if prefix.starts_with(REFS_DIRECTORY) => prefix,
+        let start: &[u8] = match prefix.starts_with(REFS_DIRECTORY) {
+            true => prefix,
+            false if REFS_DIRECTORY.starts_with(prefix) => REFS_DIRECTORY,
             false => return Ok(()),
         };
         self.visit(start, &mut |name, value| {

@@ -65,7 +65,9 @@ impl Staged {
         let names = self.names();
         if let Some(row) = names.finished.get(name).copied() {
             drop(names);
-            return chunks::read(&self.target.shared, (row.chunks, row.size), name, range);
+            let shared = &self.target.shared;
+            let (chunks, transaction) = ((row.chunks, row.size), shared.begin_read()?);
+            return chunks::read(shared, &transaction, chunks, name, range);
         }
         let open = names.open.get(name).ok_or_else(|| Error::not_found(name))?;
         let size = open.written + open.gathered.len() as u64;
@@ -78,7 +80,9 @@ impl Staged {
         let (chunks, written) = (open.chunks, open.written);
         drop(names);
         let rows = start.min(written)..end.min(written);
-        let mut bytes = chunks::read(&self.target.shared, (chunks, written), name, rows)?.to_vec();
+        let shared = &self.target.shared;
+        let transaction = shared.begin_read()?;
+        let mut bytes = chunks::read(shared, &transaction, (chunks, written), name, rows)?.to_vec();
         bytes.extend_from_slice(&tail);
         Ok(bytes.into())
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use gitconfig::{Config, Scope};
 use object::{HashKind, RefName};
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction,
+};
 use storage::{Error, Parts, Peeled, Result, Target};
 
 use crate::chunks;
@@ -66,6 +68,10 @@ impl Shared {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn begin_read(&self) -> Result<ReadTransaction> {
+        self.database.begin_read().map_err(failed(&self.what))
+    }
+
     /// A number for the chunks of a new blob.
     pub fn next_chunks(&self) -> u64 {
         self.next_chunks.fetch_add(1, Ordering::Relaxed)
@@ -115,7 +121,7 @@ impl KvStore {
     /// What the file says.
     pub fn names(&self) -> Result<Vec<String>> {
         let what = &self.shared.what;
-        let transaction = self.shared.database.begin_read().map_err(failed(what))?;
+        let transaction = self.shared.begin_read()?;
         let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
         let mut names = Vec::new();
         for row in table.iter().map_err(failed(what))? {
@@ -160,7 +166,7 @@ impl KvStore {
     /// What the file says, and [`Error::Corrupt`] for a configuration that cannot be read.
     pub fn parts(&self, name: &str) -> Result<Option<Parts>> {
         let what = &self.shared.what;
-        let transaction = self.shared.database.begin_read().map_err(failed(what))?;
+        let transaction = self.shared.begin_read()?;
         let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
         let Some(row) = table.get(name.as_bytes()).map_err(failed(what))? else {
             return Ok(None);
@@ -183,8 +189,7 @@ impl KvStore {
 
 /// Makes what is missing, drops what a crash left, and gives the next number for chunks.
 fn prepare(database: &Database, what: &str) -> Result<u64> {
-    let mut transaction = database.begin_write().map_err(failed(what))?;
-    transaction.set_durability(Durability::Immediate).map_err(failed(what))?;
+    let transaction = database.begin_write().map_err(failed(what))?;
     let layout = layout(&transaction).map_err(failed(what))?;
     if layout != LAYOUT_PRESENT {
         let detail =

@@ -122,7 +122,7 @@ fn files_of_others_are_refused_by_name() {
 }
 
 #[test]
-fn writers_that_come_together_share_commits_and_lose_nothing() {
+fn writers_that_come_together_lose_nothing() {
     let root = TempDir::new();
     let store = open(&root);
     let parts = made(&store, "r", HashKind::Sha1);

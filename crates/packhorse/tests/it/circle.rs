@@ -47,10 +47,7 @@ impl Original {
 
 /// Whether `git fsck --strict` is content, and each line it says.
 fn strictly(git: &RealGit, dir: &Path) -> (bool, BTreeSet<String>) {
-    // A large cache spares git most of the inflating on a large history.
-    let cache = ["-c", "core.deltaBaseCacheLimit=1g"];
-    let fsck = ["fsck", "--strict", "--full", "--no-dangling", "--no-progress"];
-    let args = [cache.as_slice(), &fsck].concat();
+    let args = ["fsck", "--strict", "--full", "--no-dangling", "--no-progress"];
     let output = git.run(dir, &args);
     let said = output.text() + "\n" + &output.error_text();
     let lines = said.lines().filter(|line| !line.is_empty() && !line.starts_with("notice:"));
