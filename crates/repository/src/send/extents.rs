@@ -11,6 +11,10 @@ use crate::error::Result;
 use crate::objects::{PackHandle, Placed, Slot};
 use crate::walk::Marks;
 
+/// Entries that are looked up at once. Neighbours in a pack lie anywhere in its index: asked for one
+/// behind the other, without other work in between, the processor waits for many of them together.
+const WINDOW: usize = 128;
+
 /// Fewer than one object of a unit in so many: they are looked up one by one.
 const FEW: u64 = 16;
 
@@ -64,10 +68,17 @@ struct Few {
 struct Selected {
     /// Positions of its own index.
     positions: BitSet,
-    /// How far it has been passed, in pack order.
+    /// How far it has been looked through, in pack order.
     next: u32,
-    /// Where the entry ended that was come to last, and the place of the one behind it.
-    end: Option<(u32, u64)>,
+    /// What was found and is still to come.
+    found: vec::IntoIter<Found>,
+}
+
+/// A selected entry: its position in the index, its first byte and the first after it.
+struct Found {
+    own: u32,
+    start: u64,
+    end: u64,
 }
 
 impl Extents {
@@ -159,35 +170,62 @@ impl Extents {
             let holds = Holds::Pack(count);
             return Ok(Some(Extent { pack: self.number(), start: 12, end, holds }));
         }
-        self.present = Some(Selected { positions, next: 0, end: None });
+        self.present = Some(Selected { positions, next: 0, found: Vec::new().into_iter() });
         Ok(None)
     }
 
     fn next_of_pack(&mut self) -> Result<Option<Extent>> {
         let number = self.number();
-        let Some(Selected { positions, next, end }) = &mut self.present else { return Ok(None) };
+        let Some(selected) = &mut self.present else { return Ok(None) };
         let pack = &self.packs[number as usize];
-        let order = pack.order()?;
-        while *next < positions.len() {
-            let at = *next;
-            *next += 1;
-            let own = order.index_position(at).map_err(pack.named())?;
-            if positions.get(own) {
-                let start = match *end {
-                    Some((behind, start)) if behind == at => start,
-                    _ => pack.offset_in_order(at)?,
-                };
-                let end = end.insert((at + 1, pack.offset_in_order(at + 1)?)).1;
-                in_order(pack, start, end)?;
-                let slot = match self.with_slots {
-                    true => slot_of_own(&self.units[self.next_unit - 1], pack, own)?,
-                    false => None,
-                };
-                return Ok(Some(Extent { pack: number, start, end, holds: Holds::Entry(slot) }));
+        let found = match selected.found.next() {
+            Some(found) => Some(found),
+            None => {
+                selected.look_ahead(pack)?;
+                selected.found.next()
             }
+        };
+        let Some(Found { own, start, end }) = found else {
+            self.present = None;
+            return Ok(None);
+        };
+        in_order(pack, start, end)?;
+        let slot = match self.with_slots {
+            true => slot_of_own(&self.units[self.next_unit - 1], pack, own)?,
+            false => None,
+        };
+        Ok(Some(Extent { pack: number, start, end, holds: Holds::Entry(slot) }))
+    }
+}
+
+impl Selected {
+    /// Looks through the pack until something selected is found, or to its end.
+    fn look_ahead(&mut self, pack: &PackHandle) -> Result<()> {
+        let order = pack.order()?;
+        let mut entries = Vec::with_capacity(WINDOW);
+        while entries.is_empty() && self.next < self.positions.len() {
+            let until = self.positions.len().min(self.next + WINDOW as u32);
+            for at in self.next..until {
+                let own = order.index_position(at).map_err(pack.named())?;
+                if self.positions.get(own) {
+                    entries.push((at, own));
+                }
+            }
+            self.next = until;
         }
-        self.present = None;
-        Ok(None)
+        let mut found = Vec::with_capacity(entries.len());
+        // An entry ends where the next one begins.
+        let (mut behind, mut end) = (0, pack.offset_in_order(0)?);
+        for (at, own) in entries {
+            let start = match at == behind {
+                true => end,
+                false => pack.offset_in_order(at)?,
+            };
+            (behind, end) = (at + 1, pack.offset_in_order(at + 1)?);
+            found.push(Found { own, start, end });
+        }
+        self.found = found.into_iter();
+        Ok(())
     }
 }
 
