@@ -1,5 +1,5 @@
 //! From names to repositories: a folder of them, one alone, any path of this machine, or a
-//! key-value file.
+//! store of many.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -7,18 +7,17 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use repository::Repository;
-use storage::Parts;
+use storage::{Parts, RepositoryStore, Stored};
 use storage_disk::{Discovered, OpenOptions, OwnerContext};
-use storage_kv::KvStore;
 
 use crate::empty::standard_config;
 use crate::search::{Listed, search};
 use crate::settings::{Settings, Variable};
-use crate::{KvOptions, Location, Refusal, RepositoryName, creation};
+use crate::{Location, Refusal, RepositoryName, creation};
 
 /// What is served.
 enum Served {
@@ -26,8 +25,8 @@ enum Served {
     Folder(PathBuf),
     /// One repository; the name is the one it is announced by.
     One { name: RepositoryName, git_dir: PathBuf },
-    /// Every repository of a key-value file.
-    File(KvStore),
+    /// Every repository of a store.
+    Store(Arc<dyn RepositoryStore>),
     /// Whatever path the caller names; it runs with the rights of whoever started it.
     AnyPath { strict: bool, owner: OwnerContext },
 }
@@ -43,14 +42,20 @@ pub struct Catalogue {
     open_max: usize,
 }
 
-/// A repository that is kept open, and its configuration's state when it was opened.
+/// A repository that is kept open, and what it was like when it was opened.
 struct Open {
     repository: Repository,
-    config: ConfigState,
+    state: State,
     last_use: u64,
 }
 
-type ConfigState = Vec<Option<(u64, SystemTime, u64)>>;
+/// What a repository is opened anew for when it changes.
+#[derive(PartialEq, Eq)]
+enum State {
+    /// Files that hold configuration: their size, time and number.
+    Files(Vec<Option<(u64, SystemTime, u64)>>),
+    Stored(Stored),
+}
 
 /// A repository found for a request.
 pub(crate) struct Found {
@@ -91,16 +96,9 @@ impl Catalogue {
         Ok(Self::new(served, settings))
     }
 
-    /// All repositories of a key-value file, which is made when there is none.
-    ///
-    /// # Errors
-    /// As [`KvStore::open`].
-    pub fn of_file(
-        file: &Path,
-        options: &KvOptions,
-        settings: &Settings,
-    ) -> Result<Self, storage::Error> {
-        Ok(Self::new(Served::File(KvStore::open(file, options)?), settings))
+    /// All repositories of a store.
+    pub fn of_store(store: Arc<dyn RepositoryStore>, settings: &Settings) -> Self {
+        Self::new(Served::Store(store), settings)
     }
 
     /// Any repository of this machine, by its path: for programs that serve one caller with
@@ -143,10 +141,10 @@ impl Catalogue {
                 let location = Location::Directory(git_dir.clone());
                 listed.push(Listed { name: format!("{name}.git"), location });
             }
-            Served::File(store) => match store.names() {
+            Served::Store(store) => match store.names("", most.saturating_add(1)) {
                 Ok(names) => listed.extend(names.into_iter().map(|name| Listed {
                     name: format!("{name}.git"),
-                    location: Location::Row(name),
+                    location: Location::Named(name),
                 })),
                 Err(error) => tracing::error!(%error, "repositories cannot be listed"),
             },
@@ -171,7 +169,7 @@ impl Catalogue {
             Served::Folder(folder) => {
                 Location::Directory(folder_entry(folder, name).ok_or_else(not_found)?)
             }
-            Served::File(_) => Location::Row(row_name(name).ok_or_else(not_found)?),
+            Served::Store(_) => Location::Named(stored_name(name).ok_or_else(not_found)?),
         };
         let repository = self.opened(&location).map_err(|error| match error {
             storage::Error::NotFound { .. } => not_found(),
@@ -206,15 +204,15 @@ impl Catalogue {
     /// Whether a push may make a repository of this name.
     pub(crate) fn check_creatable(&self, name: &RepositoryName) -> Result<(), Refusal> {
         match &self.served {
-            Served::File(store) => self.check_row_creatable(store, name).map(|_| ()),
+            Served::Store(store) => self.check_creatable_in(&**store, name).map(|_| ()),
             _ => self.place_for(name).map(|_| ()),
         }
     }
 
     /// Makes the repository a push asks for.
     pub(crate) fn create(&self, name: &RepositoryName) -> Result<Found, Refusal> {
-        if let Served::File(store) = &self.served {
-            return self.create_row(store, name);
+        if let Served::Store(store) = &self.served {
+            return self.create_in(&**store, name);
         }
         let path = self.place_for(name)?;
         match creation::make(&path, self.create.0, &self.create.1) {
@@ -229,27 +227,31 @@ impl Catalogue {
         self.find(name)
     }
 
-    /// The row a push may make; none inside of another repository, as in folders.
-    fn check_row_creatable(
+    /// The name a push may make; none inside of another repository, as in folders.
+    fn check_creatable_in(
         &self,
-        store: &KvStore,
+        store: &dyn RepositoryStore,
         name: &RepositoryName,
     ) -> Result<String, Refusal> {
         let not_found = || Refusal::NotFound { name: name.to_string() };
-        let row = row_name(name).ok_or_else(not_found)?;
-        let above = row.match_indices('/').map(|(at, _)| &row[..at]);
+        let stored = stored_name(name).ok_or_else(not_found)?;
+        let above = stored.match_indices('/').map(|(at, _)| &stored[..at]);
         for above in above {
             let above = above.strip_suffix(".git").unwrap_or(above);
-            if store.parts(above).map_err(|error| unavailable(name, error))?.is_some() {
+            if store.find(above).map_err(|error| unavailable(name, error))?.is_some() {
                 return Err(not_found());
             }
         }
-        Ok(row)
+        Ok(stored)
     }
 
-    fn create_row(&self, store: &KvStore, name: &RepositoryName) -> Result<Found, Refusal> {
-        let row = self.check_row_creatable(store, name)?;
-        let made = creation::make_row(store, &row, self.create.0, &self.create.1);
+    fn create_in(
+        &self,
+        store: &dyn RepositoryStore,
+        name: &RepositoryName,
+    ) -> Result<Found, Refusal> {
+        let stored = self.check_creatable_in(store, name)?;
+        let made = creation::make_named(store, &stored, self.create.0, &self.create.1);
         if made.map_err(|error| unavailable(name, error))? {
             tracing::info!(repository = %name, "made a repository for a push");
         }
@@ -259,28 +261,28 @@ impl Catalogue {
     fn place_for(&self, name: &RepositoryName) -> Result<PathBuf, Refusal> {
         let place = match &self.served {
             Served::Folder(folder) => creation::place(folder, name),
-            Served::One { .. } | Served::AnyPath { .. } | Served::File(_) => None,
+            Served::One { .. } | Served::AnyPath { .. } | Served::Store(_) => None,
         };
         place.ok_or_else(|| Refusal::NotFound { name: name.to_string() })
     }
 
     /// The repository at a location, kept open while its configuration stays the same.
     pub(crate) fn opened(&self, location: &Location) -> Result<Repository, storage::Error> {
-        let config = location.directory().map(config_state).unwrap_or_default();
+        let state = self.state(location)?;
         {
             let mut open = self.lock();
             let now = open.values().map(|open| open.last_use).max().unwrap_or(0) + 1;
             if let Some(known) = open.get_mut(location)
-                && known.config == config
+                && known.state == state
             {
                 known.last_use = now;
                 return Ok(known.repository.clone());
             }
         }
-        let repository = Repository::open(self.parts(location)?, self.engine.clone());
+        let repository = Repository::open(self.parts(location, &state)?, self.engine.clone());
         let mut open = self.lock();
         let last_use = open.values().map(|open| open.last_use).max().unwrap_or(0) + 1;
-        let entry = Open { repository: repository.clone(), config, last_use };
+        let entry = Open { repository: repository.clone(), state, last_use };
         open.insert(location.clone(), entry);
         if open.len() > self.open_max {
             let oldest =
@@ -292,13 +294,26 @@ impl Catalogue {
         Ok(repository)
     }
 
-    fn parts(&self, location: &Location) -> Result<Parts, storage::Error> {
-        let row = match (location, &self.served) {
-            (Location::Directory(git_dir), _) => return storage_disk::open(git_dir, &self.options),
-            (Location::Row(row), Served::File(store)) => store.parts(row)?,
-            (Location::Row(_), _) => None,
+    fn state(&self, location: &Location) -> Result<State, storage::Error> {
+        match (location, &self.served) {
+            (Location::Directory(git_dir), _) => Ok(State::Files(config_files(git_dir))),
+            (Location::Named(name), Served::Store(store)) => {
+                store.find(name)?.map(State::Stored).ok_or_else(|| storage::Error::not_found(name))
+            }
+            (Location::Named(name), _) => Err(storage::Error::not_found(name)),
+        }
+    }
+
+    fn parts(&self, location: &Location, state: &State) -> Result<Parts, storage::Error> {
+        let mut parts = match (location, &self.served, state) {
+            (Location::Directory(git_dir), ..) => {
+                return storage_disk::open(git_dir, &self.options);
+            }
+            (Location::Named(name), Served::Store(store), State::Stored(stored)) => {
+                store.parts_of(name, stored)?
+            }
+            (Location::Named(name), ..) => return Err(storage::Error::not_found(name)),
         };
-        let mut parts = row.ok_or_else(|| storage::Error::not_found(location))?;
         // As in a folder, the system's and the user's settings come first.
         let mut config = standard_config(&self.variable)?;
         config.append(parts.config);
@@ -311,11 +326,11 @@ impl Catalogue {
     }
 }
 
-/// The name a repository has in a key-value file: without `.git`.
-fn row_name(name: &RepositoryName) -> Option<String> {
+/// The name a repository has in a store: without `.git`.
+fn stored_name(name: &RepositoryName) -> Option<String> {
     let name = std::str::from_utf8(name.as_bytes()).ok()?;
     let stem = name.strip_suffix(".git").unwrap_or(name);
-    (!stem.is_empty() && !stem.ends_with('/')).then(|| stem.to_owned())
+    storage::check_repository_name(stem).is_ok().then(|| stem.to_owned())
 }
 
 fn unavailable(name: &RepositoryName, error: storage::Error) -> Refusal {
@@ -323,7 +338,7 @@ fn unavailable(name: &RepositoryName, error: storage::Error) -> Refusal {
 }
 
 /// The files whose change makes a repository be opened anew.
-fn config_state(git_dir: &Path) -> ConfigState {
+fn config_files(git_dir: &Path) -> Vec<Option<(u64, SystemTime, u64)>> {
     let state = |name: &str| {
         let meta = fs::metadata(git_dir.join(name)).ok()?;
         Some((meta.len(), meta.modified().ok()?, meta.ino()))

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use object::{HashKind, RefName};
-use storage_kv::{KvStore, NewRepository};
+use storage::{NewRepository, RepositoryStore};
 
 use crate::RepositoryName;
 use crate::catalogue::{repository_at, within};
@@ -41,9 +41,9 @@ pub(crate) fn make(path: &Path, hash: HashKind, branch: &str) -> Result<(), stor
     storage_disk::init_bare(path, hash, branch)
 }
 
-/// Makes an empty repository in a key-value file; whether there was none of that name.
-pub(crate) fn make_row(
-    store: &KvStore,
+/// Makes an empty repository in a store; whether there was none of that name.
+pub(crate) fn make_named(
+    store: &dyn RepositoryStore,
     name: &str,
     hash: HashKind,
     branch: &str,

@@ -16,16 +16,8 @@ pub(crate) fn repository(settings: &Settings) -> Result<Repository, storage::Err
     let branch = format!("refs/heads/{}", settings.create_branch);
     let head = RefName::new(&branch).map_err(|error| storage::Error::corrupt(branch, error))?;
     let hash = settings.create_hash;
-    let parts = Parts {
-        refs: Arc::new(MemoryRefs::new(hash, head)),
-        blobs: Arc::new(MemoryBlobs::new()),
-        alternates: Vec::new(),
-        config,
-        hash,
-        local: None,
-        alternate_refs: Vec::new(),
-        alternate_refs_prefixes: Vec::new(),
-    };
+    let refs = Arc::new(MemoryRefs::new(hash, head));
+    let parts = Parts::alone(refs, Arc::new(MemoryBlobs::new()), config, hash);
     Ok(Repository::open(parts, settings.engine.clone()))
 }
 

@@ -34,7 +34,6 @@ pub use serve::upload::FetchBudget;
 pub use serve::{Error as ServeError, Exchange, ServerInfo};
 pub use settings::{PushAccess, Settings, Variable};
 pub use storage_disk::{OwnerContext, expand_user};
-pub use storage_kv::OpenOptions as KvOptions;
 pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum Location {
     /// A git directory of this machine.
     Directory(PathBuf),
-    /// A name in the key-value file that is served.
-    Row(String),
+    /// A name in the store that is served.
+    Named(String),
 }
 
 impl Location {
@@ -17,7 +17,7 @@ impl Location {
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Location::Directory(path) => Some(path),
-            Location::Row(_) => None,
+            Location::Named(_) => None,
         }
     }
 }
@@ -26,7 +26,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Directory(path) => path.display().fmt(f),
-            Location::Row(name) => name.fmt(f),
+            Location::Named(name) => name.fmt(f),
         }
     }
 }

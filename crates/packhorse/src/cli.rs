@@ -26,6 +26,9 @@ pub enum Command {
     Serve(ServeOptions),
     /// Keep repositories in the state in which serving them costs least.
     Maintain(MaintainOptions),
+    /// Copy, check, list and remove repositories in any store.
+    #[command(subcommand)]
+    Repo(RepoCommand),
     /// Answer one fetch on standard input and output, like git-upload-pack.
     #[command(name = "upload-pack")]
     UploadPack(UploadPackOptions),
@@ -100,6 +103,85 @@ pub struct MaintainOptions {
     /// Threads that look for deltas [default: pack.threads, or one per processor].
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// What `packhorse repo` does. A repository is named by its directory, or by the URL of a store,
+/// `#` and its name in there.
+#[derive(Debug, Subcommand)]
+pub enum RepoCommand {
+    /// Copy a repository to another place, while it is in use; an interrupted copy goes on when
+    /// it is called again.
+    Copy {
+        /// A directory, or STORE#NAME.
+        #[arg(value_name = "FROM", value_hint = ValueHint::DirPath)]
+        from: String,
+        /// As FROM; made when there is none.
+        #[arg(value_name = "TO", value_hint = ValueHint::DirPath)]
+        to: String,
+        #[command(flatten)]
+        options: CopyOptions,
+    },
+    /// Copy a repository of this machine into a store.
+    Import {
+        /// The repository, bare or not.
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+        /// The store.
+        #[arg(long, value_name = "URL")]
+        store: String,
+        /// Its name in the store [default: that of the directory].
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        options: CopyOptions,
+    },
+    /// Copy a repository out of a store, into a bare repository of this machine.
+    Export {
+        /// The store.
+        #[arg(long, value_name = "URL")]
+        store: String,
+        /// Its name in the store.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The directory, which is made [default: NAME.git here].
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+        #[command(flatten)]
+        options: CopyOptions,
+    },
+    /// Check that a repository is whole: every object, every index, all that refs reach.
+    Fsck {
+        /// Repositories: directories, or STORE#NAME.
+        #[arg(value_name = "REPOSITORY", required = true, value_hint = ValueHint::DirPath)]
+        repositories: Vec<String>,
+        /// Print nothing but what is wrong.
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// List the repositories of a store.
+    List {
+        /// The store.
+        #[arg(value_name = "URL")]
+        store: String,
+    },
+    /// Remove a repository from a store, with all that is in it.
+    Remove {
+        /// STORE#NAME.
+        #[arg(value_name = "REPOSITORY")]
+        repository: String,
+    },
+}
+
+/// How a repository is copied.
+#[derive(Debug, Args)]
+pub struct CopyOptions {
+    /// Where there is a repository with refs already: make it the same, and remove the refs that
+    /// FROM does not have.
+    #[arg(long)]
+    pub update: bool,
     /// Print nothing but errors.
     #[arg(long, short)]
     pub quiet: bool,

@@ -32,6 +32,21 @@ pub struct FileConfig {
     /// Maintenance behind the traffic.
     #[serde(default)]
     pub maintenance: MaintenanceConfig,
+    /// How a key-value file is used.
+    #[serde(default)]
+    pub kv: KvConfig,
+}
+
+/// The `[kv]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvConfig {
+    /// Bytes of memory for pages of the file.
+    pub cache_bytes: Option<usize>,
+    /// Writers that share one durable commit.
+    pub writers_per_commit_max: Option<NonZeroUsize>,
+    /// How long a push waits for another that holds one of its refs, milliseconds.
+    pub lock_wait_ms: Option<u64>,
 }
 
 /// The `[maintenance]` table.

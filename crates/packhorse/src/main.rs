@@ -6,8 +6,11 @@ mod dev;
 mod listen;
 mod machine;
 mod maintain;
+mod repo;
 mod serve;
 mod stdio;
+mod store;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         Command::UploadPack(options) => stdio::upload_pack(options),
         Command::ReceivePack(options) => stdio::receive_pack(options),
         Command::Maintain(options) => maintain::run(&options),
+        Command::Repo(command) => repo::run(&command),
         Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -1,20 +1,17 @@
 //! `packhorse maintain`: one round of maintenance, here and now.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use host::{Catalogue, Listed, Settings, UpkeepRequest};
-use repository::{Progress, Silent, Stage};
+use repository::Silent;
 
 use crate::cli::MaintainOptions;
+use crate::terminal::Terminal;
 
 /// Repositories under one folder.
 const LISTED_MAX: usize = 10_000_000;
-/// How often a line on the terminal changes.
-const REFRESH: Duration = Duration::from_millis(100);
-
 /// Maintains what was asked for; a failure is that of any one of them.
 #[allow(clippy::print_stderr)] // Where a command line program says what went wrong.
 pub fn run(options: &MaintainOptions) -> ExitCode {
@@ -86,38 +83,4 @@ fn maintain(
         }
     }
     Ok(())
-}
-
-/// Progress on a terminal, in git's lines.
-#[derive(Default)]
-struct Terminal {
-    stage: Option<Stage>,
-    total: Option<u64>,
-    said: Option<Instant>,
-}
-
-impl Progress for Terminal {
-    fn update(&mut self, stage: Stage, done: u64, total: Option<u64>) -> io::Result<()> {
-        if self.stage != Some(stage) {
-            (self.stage, self.total, self.said) = (Some(stage), None, None);
-        }
-        self.total = total.or(self.total);
-        if self.said.is_none_or(|said| said.elapsed() >= REFRESH) {
-            self.said = Some(Instant::now());
-            say(&stage.line(done, total, "\r"))?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, stage: Stage, done: u64) -> io::Result<()> {
-        let total = self.total.filter(|_| self.stage == Some(stage)).map(|_| done);
-        self.stage = None;
-        say(&stage.line(done, total, ", done.\n"))
-    }
-}
-
-fn say(line: &str) -> io::Result<()> {
-    let mut out = io::stderr().lock();
-    out.write_all(line.as_bytes())?;
-    out.flush()
 }

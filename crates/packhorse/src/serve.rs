@@ -3,18 +3,19 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::{HttpSettings, Server};
-use host::{Catalogue, Host, KvOptions, MemoryPool, PushAccess, Settings, UpkeepSettings};
+use host::{Catalogue, Host, MemoryPool, PushAccess, Settings, UpkeepSettings};
 use tokio::net::TcpListener;
 
 use crate::cli::ServeOptions;
-use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig};
+use crate::config::{self, FileConfig, KvConfig, LimitsConfig, MaintenanceConfig};
 use crate::machine;
+use crate::store::StoreUrl;
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
@@ -37,30 +38,25 @@ struct Plan {
 /// Where the repositories are.
 enum Served {
     Directory(PathBuf),
-    KeyValueFile(PathBuf),
+    Store(StoreUrl, KvConfig),
 }
 
 impl Served {
-    /// A store by its URL.
-    fn by_url(url: &str) -> Result<Self, String> {
-        match url.split_once(':') {
-            Some(("kv", file)) if !file.is_empty() => Ok(Served::KeyValueFile(file.into())),
-            _ => Err(format!("'{url}' is no store: kv:FILE is one")),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Served::Directory(path) | Served::KeyValueFile(path) => path,
-        }
-    }
-
     fn catalogue(&self, settings: &Settings) -> Result<Catalogue, String> {
-        let catalogue = match self {
-            Served::Directory(directory) => Catalogue::of_folder(directory, settings),
-            Served::KeyValueFile(file) => Catalogue::of_file(file, &KvOptions::default(), settings),
-        };
-        catalogue.map_err(|error| format!("cannot serve '{}': {error}", self.path().display()))
+        match self {
+            Served::Directory(directory) => Catalogue::of_folder(directory, settings)
+                .map_err(|error| format!("cannot serve '{}': {error}", directory.display())),
+            Served::Store(url, kv) => Ok(Catalogue::of_store(url.open(kv)?, settings)),
+        }
+    }
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Served::Directory(path) => path.display().fmt(f),
+            Served::Store(url, _) => url.fmt(f),
+        }
     }
 }
 
@@ -113,13 +109,14 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
     };
     let mut http = HttpSettings::default();
     set_limits(&file.limits, &mut settings, &mut http);
+    let store = |url: &str| Ok::<_, String>(Served::Store(StoreUrl::parse(url)?, file.kv.clone()));
     let served = match (options.store, options.directory, file.store, file.directory) {
-        (Some(url), ..) => Served::by_url(&url)?,
+        (Some(url), ..) => store(&url)?,
         (None, Some(directory), ..) => Served::Directory(directory),
         (None, None, Some(_), Some(_)) => {
             return Err("the configuration names both a directory and a store".to_owned());
         }
-        (None, None, Some(url), None) => Served::by_url(&url)?,
+        (None, None, Some(url), None) => store(&url)?,
         (None, None, None, directory) => Served::Directory(directory.unwrap_or_else(|| ".".into())),
     };
     Ok(Plan { served, listen, allow_anonymous_push, settings, http })
@@ -232,7 +229,7 @@ fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> Stri
         text.push_str(&format!("{more}{} repositories, such as {base}/{example}\n", listed.len()));
     }
     if listed.is_empty() {
-        text.push_str(&format!("no repository in '{}' yet\n", plan.served.path().display()));
+        text.push_str(&format!("no repository in '{}' yet\n", plan.served));
     }
     text.push_str(&format!("\nlistening on {base}/ (--listen ADDR changes that)\n"));
     text.push_str(match plan.settings.push_access {

@@ -18,6 +18,8 @@ mod progress;
 mod repository;
 mod send;
 pub mod shallow;
+pub mod transfer;
+pub mod verify;
 mod walk;
 
 pub use error::Error;

@@ -21,6 +21,10 @@ pub enum Stage {
     Bitmaps,
     /// Finding the paths that commits changed.
     ChangedPaths,
+    /// Copying files from store to store; counted in bytes.
+    Copying,
+    /// Naming the objects of stored packs anew; counted in packs.
+    Checking,
 }
 
 impl Stage {
@@ -36,6 +40,8 @@ impl Stage {
             Stage::Connectivity => "Checking connectivity",
             Stage::Bitmaps => "Building bitmaps",
             Stage::ChangedPaths => "Computing commit changed paths Bloom filters",
+            Stage::Copying => "Copying bytes",
+            Stage::Checking => "Checking packs",
         }
     }
 

@@ -11,6 +11,16 @@ use storage::{Error, Result};
 /// The newest repository format version that is understood.
 const VERSION_MAX: i64 = 1;
 
+/// How a repository keeps its refs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RefFormat {
+    /// A file for each, and `packed-refs`.
+    #[default]
+    Files,
+    /// A stack of reftables.
+    Tables,
+}
+
 /// What a repository's own configuration says about its format.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepositoryFormat {
@@ -18,6 +28,8 @@ pub struct RepositoryFormat {
     pub version: i64,
     /// `extensions.objectFormat`.
     pub hash: HashKind,
+    /// `extensions.refStorage`: how refs are kept.
+    pub refs: RefFormat,
     /// `extensions.worktreeConfig`: `config.worktree` is read too.
     pub worktree_config: bool,
     /// `extensions.preciousObjects`: no object may be deleted.
@@ -39,7 +51,7 @@ impl RepositoryFormat {
     /// Reads and verifies the format from the repository's `config` file alone.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] in git's words, or in our own for refs in the reftable format.
+    /// [`Error::Unsupported`] in git's words, or in our own for refs kept elsewhere.
     pub fn read(local: &Config, git_dir: &Path) -> Result<Self> {
         let mut format = RepositoryFormat { version: -1, ..Self::default() };
         let (mut unknown, mut version_one) = (Vec::new(), Vec::new());
@@ -103,7 +115,10 @@ impl RepositoryFormat {
                 }
                 return Ok(Extension::VersionOne);
             }
-            b"refstorage" => return ref_storage(value.ok_or_else(missing)?, bad),
+            b"refstorage" => {
+                self.refs = ref_storage(value.ok_or_else(missing)?, bad)?;
+                return Ok(Extension::VersionOne);
+            }
             _ => return Ok(Extension::Unknown),
         }
         Ok(Extension::AnyVersion)
@@ -129,21 +144,19 @@ impl RepositoryFormat {
     }
 }
 
-fn ref_storage(value: &[u8], bad: impl Fn(&[u8]) -> String) -> Result<Extension, String> {
+fn ref_storage(value: &[u8], bad: impl Fn(&[u8]) -> String) -> Result<RefFormat, String> {
     let (format, payload) = match value.split_once_str("://") {
         Some((format, payload)) => (format, Some(payload)),
         None => (value, None),
     };
     match (format, payload) {
-        (b"files", None) => Ok(Extension::VersionOne),
-        (b"files", Some(_)) => {
+        (b"files", None) => Ok(RefFormat::Files),
+        (b"reftable", None) => Ok(RefFormat::Tables),
+        (b"files" | b"reftable", Some(_)) => {
             Err("refs kept outside the repository (extensions.refStorage with a path) are not \
                  supported yet"
                 .to_owned())
         }
-        (b"reftable", _) => Err("refs in the reftable format are not supported yet; \
-                                 'git refs migrate --ref-format=files' converts the repository"
-            .to_owned()),
         _ => Err(bad(value)),
     }
 }
@@ -174,6 +187,8 @@ mod tests {
         let format = format.expect("version 0 ignores unknown extensions");
         assert!(format.precious_objects);
         assert_eq!(format.partial_clone, Some("origin".into()));
+        let text = "[core]\nrepositoryformatversion=1\n[extensions]\nrefStorage=reftable";
+        assert_eq!(read(text).expect("fine").refs, RefFormat::Tables);
         assert_eq!(read("").expect("no settings at all"), RepositoryFormat::default());
     }
 
@@ -191,8 +206,8 @@ mod tests {
             refused("[core]\nrepositoryformatversion=0\n[extensions]\nobjectformat=sha256"),
             "r.git: repo version is 0, but v1-only extension found:\n\tobjectformat"
         );
-        let text = "[core]\nrepositoryformatversion=1\n[extensions]\nrefStorage=reftable";
-        assert!(refused(text).contains("reftable format are not supported yet"));
+        let text = "[core]\nrepositoryformatversion=1\n[extensions]\nrefStorage=reftable:///x";
+        assert!(refused(text).contains("outside the repository"));
         let text = "[core]\nrepositoryformatversion=1\n[extensions]\nobjectFormat=md5";
         assert_eq!(refused(text), "r.git: invalid value for 'extensions.objectformat': 'md5'");
     }

@@ -22,6 +22,20 @@ const DESCRIPTION: &str =
 /// [`Error::Io`] of kind `AlreadyExists` when there is something at `path` other than an empty
 /// directory; [`Error::InvalidName`] for a branch name git would not take.
 pub fn init_bare(path: &Path, hash: HashKind, default_branch: &str) -> Result<()> {
+    init_bare_with(path, hash, default_branch, None)
+}
+
+/// As [`init_bare`], with this configuration in place of git's own beginning. It must name the
+/// hash, where that is not SHA-1.
+///
+/// # Errors
+/// As [`init_bare`].
+pub fn init_bare_with(
+    path: &Path,
+    hash: HashKind,
+    default_branch: &str,
+    config: Option<&[u8]>,
+) -> Result<()> {
     let head = RefName::new(format!("refs/heads/{default_branch}"))
         .map_err(|_| Error::InvalidName { what: default_branch.to_owned() })?;
     let at = |source| Error::io(path.display(), source);
@@ -29,7 +43,8 @@ pub fn init_bare(path: &Path, hash: HashKind, default_branch: &str) -> Result<()
     let parent = path.parent().ok_or_else(|| at(io::ErrorKind::InvalidInput.into()))?;
     let building = tempfile::Builder::new().prefix(".packhorse-init-").tempdir_in(parent);
     let building = building.map_err(at)?;
-    fill(building.path(), hash, &head).map_err(at)?;
+    let config = config.map_or_else(|| first_config(hash).into_bytes(), <[u8]>::to_vec);
+    fill(building.path(), &head, config).map_err(at)?;
     fs::rename(building.path(), &path).map_err(|error| match error.kind() {
         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
             at(io::ErrorKind::AlreadyExists.into())
@@ -41,7 +56,18 @@ pub fn init_bare(path: &Path, hash: HashKind, default_branch: &str) -> Result<()
     Disk::default().sync_directories(&Directories::from([parent.to_owned()])).map_err(at)
 }
 
-fn fill(root: &Path, hash: HashKind, head: &RefName) -> io::Result<()> {
+fn first_config(hash: HashKind) -> String {
+    let (version, extensions) = match hash {
+        HashKind::Sha1 => (0, String::new()),
+        other => (1, format!("[extensions]\n\tobjectformat = {}\n", other.name())),
+    };
+    format!(
+        "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = true\n\
+         {extensions}"
+    )
+}
+
+fn fill(root: &Path, head: &RefName, config: Vec<u8>) -> io::Result<()> {
     let disk = Disk::default();
     let mut directories = Directories::from([root.to_owned()]);
     for name in [
@@ -57,23 +83,15 @@ fn fill(root: &Path, hash: HashKind, head: &RefName) -> io::Result<()> {
         disk.create_dir(&root.join(name))?;
         directories.insert(root.join(name));
     }
-    let (version, extensions) = match hash {
-        HashKind::Sha1 => (0, String::new()),
-        other => (1, format!("[extensions]\n\tobjectformat = {}\n", other.name())),
-    };
-    let config = format!(
-        "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = true\n\
-         {extensions}"
-    );
     let files = [
-        ("HEAD", format!("ref: {head}\n")),
+        ("HEAD", format!("ref: {head}\n").into_bytes()),
         ("config", config),
-        ("description", DESCRIPTION.to_owned()),
+        ("description", DESCRIPTION.as_bytes().to_vec()),
     ];
     for (name, content) in files {
         let path = root.join(name);
         let file = disk.create_new(&path, 0o666)?;
-        disk.write_all(&file, &path, content.as_bytes())?;
+        disk.write_all(&file, &path, &content)?;
         disk.sync_file(&file, &path)?;
     }
     open_to_the_umask(root)?;

@@ -2,8 +2,8 @@
 //!
 //! What is written here, stock git reads, and the other way round, at any moment and
 //! with both at work: the same file names, lock files, quarantine directories and order
-//! of writes. Sources: git's `gitrepository-layout` and the behaviour of its files ref
-//! backend. Refs in the reftable format are refused.
+//! of writes. Sources: git's `gitrepository-layout` and the behaviour of its files and
+//! reftable ref backends.
 //!
 //! Knows files and directories; it must not know what objects or packs mean.
 
@@ -21,14 +21,16 @@ mod owner;
 pub mod packed_refs;
 mod refs;
 mod shared;
+mod table_refs;
 mod worktree;
 
 pub use blobs::{DiskBlobs, guard_maps};
 pub use discover::{Discovered, discover, discover_with, expand_user};
 pub use disk::{BeforeChange, Durability};
-pub use format::RepositoryFormat;
+pub use format::{RefFormat, RepositoryFormat};
 pub use gc_lock::GcLock;
-pub use init::init_bare;
+pub use init::{init_bare, init_bare_with};
 pub use open::{OpenOptions, Variable, open};
 pub use owner::{OwnerContext, check_owner};
 pub use refs::{FilesRefs, RefSettings, ReflogPolicy};
+pub use table_refs::TableRefs;

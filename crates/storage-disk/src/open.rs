@@ -12,10 +12,11 @@ use storage::{BlobStore, Error, LocalPaths, Parts, RefStore, Result};
 use crate::alternates;
 use crate::blobs::DiskBlobs;
 use crate::disk::{BeforeChange, Disk, Durability};
-use crate::format::RepositoryFormat;
+use crate::format::{RefFormat, RepositoryFormat};
 use crate::gitdir::{self, common_dir};
 use crate::refs::{FilesRefs, RefSettings};
 use crate::shared::SharedPermissions;
+use crate::table_refs::TableRefs;
 use crate::worktree::RefDirs;
 
 /// Looks up an environment variable.
@@ -83,9 +84,10 @@ pub fn open(git_dir: &Path, options: &OpenOptions) -> Result<Parts> {
         ..RefSettings::from_config(&config, work_tree.is_none())?
     };
     let dirs = RefDirs { git_dir: git_dir.clone(), common_dir: common_dir.clone() };
+    let refs = refs_of(dirs, &format, settings, &config, &disk)?;
     let alternate_refs = alternate_dirs.iter().filter_map(|dir| alternate_refs(dir, &format));
     Ok(Parts {
-        refs: Arc::new(FilesRefs::new(dirs, format.hash, settings, disk.clone())),
+        refs,
         blobs: Arc::new(DiskBlobs::with_disk(&objects_dir, disk.clone())),
         alternates: alternate_dirs
             .iter()
@@ -100,6 +102,30 @@ pub fn open(git_dir: &Path, options: &OpenOptions) -> Result<Parts> {
         config,
         local: Some(LocalPaths { git_dir, common_dir, work_tree, objects_dir, alternate_dirs }),
     })
+}
+
+/// The refs, in the form they are kept in.
+fn refs_of(
+    dirs: RefDirs,
+    format: &RepositoryFormat,
+    settings: RefSettings,
+    config: &Config,
+    disk: &Disk,
+) -> Result<Arc<dyn RefStore>> {
+    match format.refs {
+        RefFormat::Files => Ok(Arc::new(FilesRefs::new(dirs, format.hash, settings, disk.clone()))),
+        RefFormat::Tables if dirs.git_dir != dirs.common_dir => Err(Error::Unsupported {
+            what: dirs.git_dir.display().to_string(),
+            detail: format!(
+                "{}: a linked work tree of a repository with reftables is not supported yet",
+                dirs.git_dir.display()
+            ),
+        }),
+        RefFormat::Tables => {
+            let settings = RefSettings { lock_wait: TableRefs::lock_wait(config)?, ..settings };
+            Ok(Arc::new(TableRefs::new(dirs, format.hash, settings, disk.clone())))
+        }
+    }
 }
 
 fn read_format(common_dir: &Path) -> Result<RepositoryFormat> {
@@ -171,7 +197,7 @@ fn alternate_refs(objects_dir: &Path, own: &RepositoryFormat) -> Option<Arc<dyn 
         Ok(format) if format.hash == own.hash => {
             let dirs = RefDirs { git_dir: git_dir.to_owned(), common_dir: git_dir.to_owned() };
             let (settings, disk) = (RefSettings::default(), Disk::default());
-            Some(Arc::new(FilesRefs::new(dirs, format.hash, settings, disk)))
+            refs_of(dirs, &format, settings, &Config::empty(), &disk).ok()
         }
         Ok(_) => None,
         Err(error) => {

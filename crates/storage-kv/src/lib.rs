@@ -16,4 +16,4 @@ mod tables;
 
 pub use blobs::KvBlobs;
 pub use refs::KvRefs;
-pub use store::{KvStore, NewRepository, OpenOptions};
+pub use store::{KvStore, OpenOptions};

@@ -2,21 +2,23 @@
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bstr::{BStr, ByteSlice as _};
 use object::{HashKind, IdView, ObjectId, RefName};
 use redb::{ReadOnlyTable, ReadableTable as _};
 use storage::{
-    Change, CommitError, Error, Expected, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
-    RefStore, RefTransaction, RefView, ReflogLine, Result, Target, TargetView, check_edits,
-    prefixes_of,
+    Change, CommitError, Error, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
+    RefTransaction, RefView, ReflogLine, Result, Target, TargetView, check_edits, prefixes_of,
 };
 
 use crate::errors::failed;
 use crate::group::Work;
 use crate::held::Hold;
 use crate::store::Shared;
-use crate::tables::{REFLOGS, REFS, RepositoryNumber, SHALLOW, decode_ref, encode_ref, ref_of};
+use crate::tables::{
+    NUMBERS, REFLOGS, REFS, RepositoryNumber, SHALLOW, decode_ref, encode_ref, ref_of,
+};
 
 type RowsRead = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -41,8 +43,6 @@ struct KvSnapshot {
 struct KvPrepared<'a> {
     refs: &'a KvRefs,
     tx: RefTransaction,
-    /// The values the refs had, in the order of the edits: for reflogs.
-    old: Vec<Option<Target>>,
     _hold: Hold<'a>,
 }
 
@@ -86,26 +86,31 @@ impl RefStore for KvRefs {
         let hold = self.shared.held.take(self.repository, &names, self.shared.lock_wait)?;
         // Nobody else changes these rows from here on.
         let now = self.read()?;
-        let mut old = Vec::with_capacity(tx.edits.len());
         for edit in &tx.edits {
             self.check_ids(edit)?;
-            old.push(now.verify(edit)?);
+            now.verify(edit)?;
         }
-        Ok(Box::new(KvPrepared { refs: self, tx, old, _hold: hold }))
+        Ok(Box::new(KvPrepared { refs: self, tx, _hold: hold }))
     }
 }
 
 impl Prepared for KvPrepared<'_> {
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        let KvPrepared { refs, tx, old, _hold } = *self;
+        let KvPrepared { refs, tx, _hold } = *self;
         if tx == RefTransaction::default() {
             return Ok(());
         }
         let (repository, hash) = (refs.repository, refs.hash);
+        let is_there = Arc::new(AtomicBool::new(true));
+        let told = is_there.clone();
         let work: Work = Box::new(move |rows| {
+            if rows.open_table(NUMBERS)?.get(&repository.own_key()[..])?.is_none() {
+                is_there.store(false, Ordering::Release);
+                return Ok(());
+            }
             let mut table = rows.open_table(REFS)?;
             let mut reflogs = rows.open_table(REFLOGS)?;
-            for (edit, old) in tx.edits.iter().zip(&old) {
+            for edit in &tx.edits {
                 let key = repository.key(edit.name.as_bytes());
                 match &edit.change {
                     Change::Delete => {
@@ -116,7 +121,7 @@ impl Prepared for KvPrepared<'_> {
                     Change::Update(new) => {
                         table.insert(&*key, &*encode_ref(new, &edit.peeled))?;
                         if let Some(line) = &edit.reflog {
-                            let text = reflog_text((old.as_ref(), new), line, hash);
+                            let text = reflog_text((edit.expected.target(), new), line, hash);
                             let (first, end) = reflog_keys(&key);
                             let last = reflogs.range::<&[u8]>(&*first..&*end)?.next_back();
                             let number = match last.transpose()? {
@@ -138,7 +143,11 @@ impl Prepared for KvPrepared<'_> {
             }
             Ok(())
         });
-        Ok(refs.shared.group.run(work)?)
+        refs.shared.group.run(work)?;
+        match told.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(Error::not_found("the repository, which was removed").into()),
+        }
     }
 }
 
@@ -175,13 +184,10 @@ impl KvSnapshot {
         row.map(|row| decode_ref(name, row.value(), self.hash)).transpose()
     }
 
-    /// Whether an edit may happen; the ref's present value.
-    fn verify(&self, edit: &RefEdit) -> Result<Option<Target>, CommitError> {
+    /// Whether an edit may happen.
+    fn verify(&self, edit: &RefEdit) -> Result<(), CommitError> {
         let found = self.target(edit.name.as_bstr())?.map(|(target, _)| target);
-        let expected = match &edit.expected {
-            Expected::MustNotExist => None,
-            Expected::MustExistAndMatch(target) => Some(target),
-        };
+        let expected = edit.expected.target();
         if found.as_ref() != expected {
             let (name, expected) = (edit.name.clone(), expected.cloned());
             return Err(CommitError::Lost { name, expected, found });
@@ -189,7 +195,7 @@ impl KvSnapshot {
         if found.is_none() && matches!(edit.change, Change::Update(_)) {
             self.verify_available(&edit.name)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// A name may not be another one's directory, nor inside it.

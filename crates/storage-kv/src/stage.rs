@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -15,14 +16,13 @@ use storage::{
 
 use crate::blobs::KvBlobs;
 use crate::chunks::{self, CHUNK_BYTES};
-use crate::tables::{BLOBS, BlobRow, STAGED};
+use crate::tables::{BLOBS, BlobRow, NUMBERS, STAGED};
 
 /// Bytes a writer gathers before they become rows: few transactions, little memory.
 const GATHERED_BYTES: usize = 16 * CHUNK_BYTES as usize;
 
 /// A stage of one repository.
 pub(crate) struct KvStage {
-    target: KvBlobs,
     staged: Arc<Staged>,
     /// The names this stage has reserved in its target.
     replaces: BTreeSet<String>,
@@ -50,8 +50,8 @@ struct Open {
 
 impl KvStage {
     pub fn new(target: KvBlobs) -> Self {
-        let staged = Arc::new(Staged { target: target.clone(), names: Mutex::default() });
-        KvStage { target, staged, replaces: BTreeSet::new() }
+        let staged = Arc::new(Staged { target, names: Mutex::default() });
+        KvStage { staged, replaces: BTreeSet::new() }
     }
 }
 
@@ -104,7 +104,7 @@ impl Stage for KvStage {
         if names.open.contains_key(name) || names.finished.contains_key(name) {
             return Err(Error::io(name, io::ErrorKind::AlreadyExists.into()));
         }
-        let chunks = self.target.shared.next_chunks();
+        let chunks = self.staged.target.shared.next_chunks();
         names.open.insert(name.to_owned(), Open { chunks, written: 0, gathered: Vec::new() });
         Ok(Box::new(KvWriter { name: name.to_owned(), staged: self.staged.clone() }))
     }
@@ -126,8 +126,8 @@ impl Stage for KvStage {
         if self.replaces.contains(name) {
             return Ok(());
         }
-        let key = (self.target.repository, name.to_owned());
-        if !self.target.shared.reserved().insert(key) {
+        let key = (self.staged.target.repository, name.to_owned());
+        if !self.staged.target.shared.reserved().insert(key) {
             return Err(Error::Locked { what: name.to_owned(), lock: "another stage".to_owned() });
         }
         self.replaces.insert(name.to_owned());
@@ -153,9 +153,18 @@ impl Stage for KvStage {
         if finished.is_empty() {
             return Ok(());
         }
-        let (repository, replaces) = (self.target.repository, self.replaces.clone());
-        self.target.shared.group.run(Box::new(move |rows| {
+        let (repository, replaces) = (self.staged.target.repository, self.replaces.clone());
+        let was_there = Arc::new(AtomicBool::new(true));
+        let told = was_there.clone();
+        self.staged.target.shared.group.run(Box::new(move |rows| {
+            let is_there = rows.open_table(NUMBERS)?.get(&repository.own_key()[..])?.is_some();
+            was_there.store(is_there, Ordering::Release);
             for (name, row) in &finished {
+                if !is_there {
+                    // The repository was removed, and what would be in it.
+                    chunks::remove(rows, row.chunks)?;
+                    continue;
+                }
                 let key = repository.key(name.as_bytes());
                 let mut blobs = rows.open_table(BLOBS)?;
                 let present = blobs.get(&*key)?.map(|row| row.value().to_vec());
@@ -178,18 +187,21 @@ impl Stage for KvStage {
             }
             Ok(())
         }))?;
-        // They belong to the store now.
+        // They belong to the store now, or are gone.
         names = self.staged.names();
         names.finished.clear();
-        Ok(())
+        match told.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(Error::not_found("the repository, which was removed")),
+        }
     }
 }
 
 impl Drop for KvStage {
     fn drop(&mut self) {
-        let mut reserved = self.target.shared.reserved();
+        let mut reserved = self.staged.target.shared.reserved();
         for name in mem::take(&mut self.replaces) {
-            reserved.remove(&(self.target.repository, name));
+            reserved.remove(&(self.staged.target.repository, name));
         }
         drop(reserved);
         let finished = mem::take(&mut self.staged.names().finished);

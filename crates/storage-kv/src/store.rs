@@ -1,25 +1,28 @@
 //! The file, and the repositories in it.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gitconfig::{Config, Scope};
-use object::{HashKind, RefName};
 use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction,
 };
-use storage::{Error, Parts, Peeled, Result, Target};
+use storage::{
+    BlobStore, Error, NewRepository, Peeled, RefStore, RepositoryStore, Result, Stored, Target,
+    check_repository_name,
+};
 
 use crate::chunks;
 use crate::errors::failed;
 use crate::group::GroupCommit;
 use crate::held::HeldRefs;
 use crate::tables::{
-    BLOBS, CHUNKS, LAYOUT, LAYOUT_PRESENT, META, NEXT_REPOSITORY, REFLOGS, REFS, REPOSITORIES,
-    RepositoryNumber, SHALLOW, STAGED, decode_repository, encode_ref, encode_repository,
+    BLOBS, BlobRow, CHUNKS, LAYOUT, LAYOUT_PRESENT, META, NEXT_REPOSITORY, NUMBERS, REFLOGS, REFS,
+    REPOSITORIES, RepositoryNumber, SHALLOW, STAGED, decode_repository, encode_ref,
+    encode_repository,
 };
 use crate::{KvBlobs, KvRefs};
 
@@ -78,17 +81,6 @@ impl Shared {
     }
 }
 
-/// What a new repository begins with.
-#[derive(Debug, Clone)]
-pub struct NewRepository<'a> {
-    /// The hash that names its objects.
-    pub hash: HashKind,
-    /// The branch `HEAD` points at; it need not exist.
-    pub head: RefName,
-    /// Its configuration, as text.
-    pub config: &'a [u8],
-}
-
 impl KvStore {
     /// Opens a file, or makes it.
     ///
@@ -114,17 +106,16 @@ impl KvStore {
         };
         Ok(KvStore { shared: Arc::new(shared) })
     }
+}
 
-    /// The names of all repositories, in byte order.
-    ///
-    /// # Errors
-    /// What the file says.
-    pub fn names(&self) -> Result<Vec<String>> {
+impl RepositoryStore for KvStore {
+    fn names(&self, after: &str, most: usize) -> Result<Vec<String>> {
         let what = &self.shared.what;
         let transaction = self.shared.begin_read()?;
         let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
+        let behind = (Bound::Excluded(after.as_bytes()), Bound::Unbounded);
         let mut names = Vec::new();
-        for row in table.iter().map_err(failed(what))? {
+        for row in table.range::<&[u8]>(behind).map_err(failed(what))?.take(most) {
             let (name, _) = row.map_err(failed(what))?;
             let name = String::from_utf8(name.value().to_vec());
             names.push(name.map_err(|_| Error::corrupt(what, "a repository's name is no text"))?);
@@ -132,13 +123,24 @@ impl KvStore {
         Ok(names)
     }
 
-    /// Makes a repository; whether there was none of that name.
-    ///
-    /// # Errors
-    /// What the file says.
-    pub fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {
-        let made = Arc::new(Mutex::new(false));
-        let told = made.clone();
+    fn find(&self, name: &str) -> Result<Option<Stored>> {
+        let what = &self.shared.what;
+        let transaction = self.shared.begin_read()?;
+        let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
+        let row = table.get(name.as_bytes()).map_err(failed(what))?;
+        row.map(|row| decode_repository(name, row.value())).transpose()
+    }
+
+    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>) {
+        let number = RepositoryNumber(stored.number);
+        let refs = KvRefs::new(self.shared.clone(), number, stored.hash);
+        (Arc::new(refs), Arc::new(KvBlobs::new(self.shared.clone(), number)))
+    }
+
+    fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {
+        check_repository_name(name)?;
+        let is_made = Arc::new(AtomicBool::new(false));
+        let told = is_made.clone();
         let (name, head) = (name.to_owned(), new.head.clone());
         let (hash, config) = (new.hash, new.config.to_vec());
         self.shared.group.run(Box::new(move |rows| {
@@ -149,42 +151,55 @@ impl KvStore {
             let mut meta = rows.open_table(META)?;
             let number = meta.get(NEXT_REPOSITORY)?.map_or(1, |number| number.value());
             meta.insert(NEXT_REPOSITORY, number + 1)?;
-            let number = RepositoryNumber(number);
-            let row = encode_repository(number, hash, &config);
+            let row = encode_repository(&Stored { number, hash, config });
             repositories.insert(name.as_bytes(), &*row)?;
+            let number = RepositoryNumber(number);
+            rows.open_table(NUMBERS)?.insert(&number.own_key()[..], name.as_bytes())?;
             let head = encode_ref(&Target::Symbolic(head), &Peeled::Unknown);
             rows.open_table(REFS)?.insert(&*number.key(b"HEAD"), &*head)?;
-            *made.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            is_made.store(true, Ordering::Release);
             Ok(())
         }))?;
-        Ok(*told.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(told.load(Ordering::Acquire))
     }
 
-    /// What a repository is opened from; `None` when there is none of that name.
-    ///
-    /// # Errors
-    /// What the file says, and [`Error::Corrupt`] for a configuration that cannot be read.
-    pub fn parts(&self, name: &str) -> Result<Option<Parts>> {
-        let what = &self.shared.what;
-        let transaction = self.shared.begin_read()?;
-        let table = transaction.open_table(REPOSITORIES).map_err(failed(what))?;
-        let Some(row) = table.get(name.as_bytes()).map_err(failed(what))? else {
-            return Ok(None);
-        };
-        let (number, hash, config) = decode_repository(name, row.value())?;
-        let config = Config::parse(config, Scope::Local, Path::new(name))
-            .map_err(|error| Error::corrupt(name, error))?;
-        Ok(Some(Parts {
-            refs: Arc::new(KvRefs::new(self.shared.clone(), number, hash)),
-            blobs: Arc::new(KvBlobs::new(self.shared.clone(), number)),
-            alternates: Vec::new(),
-            config,
-            hash,
-            local: None,
-            alternate_refs: Vec::new(),
-            alternate_refs_prefixes: Vec::new(),
-        }))
+    fn remove(&self, name: &str) -> Result<bool> {
+        let is_removed = Arc::new(AtomicBool::new(false));
+        let told = is_removed.clone();
+        let name = name.to_owned();
+        self.shared.group.run(Box::new(move |rows| {
+            let mut repositories = rows.open_table(REPOSITORIES)?;
+            let row = repositories.remove(name.as_bytes())?.map(|row| row.value().to_vec());
+            let Some(row) = row else { return Ok(()) };
+            let stored = decode_repository(&name, &row)
+                .map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+            remove_rows(rows, &name, RepositoryNumber(stored.number))?;
+            is_removed.store(true, Ordering::Release);
+            Ok(())
+        }))?;
+        Ok(told.load(Ordering::Acquire))
     }
+}
+
+/// Removes all that belongs to a repository.
+fn remove_rows(
+    rows: &WriteTransaction,
+    name: &str,
+    number: RepositoryNumber,
+) -> Result<(), redb::Error> {
+    rows.open_table(NUMBERS)?.remove(&number.own_key()[..])?;
+    let (first, end) = (number.own_key(), number.end());
+    for table in [REFS, SHALLOW, REFLOGS] {
+        rows.open_table(table)?.retain_in::<&[u8], _>(&first[..]..&end[..], |_, _| false)?;
+    }
+    let mut left = Vec::new();
+    for row in rows.open_table(BLOBS)?.range::<&[u8]>(&first[..]..&end[..])? {
+        let row = BlobRow::decode(name, row?.1.value())
+            .map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+        left.push(row.chunks);
+    }
+    rows.open_table(BLOBS)?.retain_in::<&[u8], _>(&first[..]..&end[..], |_, _| false)?;
+    left.into_iter().try_for_each(|chunks| chunks::remove(rows, chunks))
 }
 
 /// Makes what is missing, drops what a crash left, and gives the next number for chunks.
@@ -207,7 +222,7 @@ fn layout(rows: &WriteTransaction) -> Result<u64, redb::Error> {
         return Ok(layout.value());
     }
     meta.insert(LAYOUT, LAYOUT_PRESENT)?;
-    for table in [REPOSITORIES, REFS, SHALLOW, REFLOGS, BLOBS, CHUNKS, STAGED] {
+    for table in [REPOSITORIES, NUMBERS, REFS, SHALLOW, REFLOGS, BLOBS, CHUNKS, STAGED] {
         rows.open_table(table)?;
     }
     Ok(LAYOUT_PRESENT)

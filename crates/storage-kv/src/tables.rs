@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `meta` | a word | a number |
 //! | `repositories` | the name, without `.git` | number (8), hash (1), configuration as text |
+//! | `numbers` | repository (8) | its name: there as long as the repository is |
 //! | `refs` | repository (8), name | a target, see [`encode_ref`] |
 //! | `shallow` | repository (8), id | |
 //! | `reflogs` | repository (8), name, 0, line number (8) | one line as git writes it |
@@ -20,12 +21,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bstr::{BStr, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 use redb::TableDefinition;
-use storage::{BlobMeta, Error, Peeled, Ref, Result, Target};
+use storage::{BlobMeta, Error, Peeled, Ref, Result, Stored, Target};
 
 pub(crate) type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 pub(crate) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 pub(crate) const REPOSITORIES: Rows = TableDefinition::new("repositories");
+pub(crate) const NUMBERS: Rows = TableDefinition::new("numbers");
 pub(crate) const REFS: Rows = TableDefinition::new("refs");
 pub(crate) const SHALLOW: Rows = TableDefinition::new("shallow");
 pub(crate) const REFLOGS: Rows = TableDefinition::new("reflogs");
@@ -36,7 +38,7 @@ pub(crate) const STAGED: Rows = TableDefinition::new("staged");
 /// In `meta`: which layout this is.
 pub(crate) const LAYOUT: &str = "layout";
 /// The layout of this page.
-pub(crate) const LAYOUT_PRESENT: u64 = 1;
+pub(crate) const LAYOUT_PRESENT: u64 = 2;
 /// In `meta`: the number the next repository gets.
 pub(crate) const NEXT_REPOSITORY: &str = "next repository";
 
@@ -48,6 +50,16 @@ impl RepositoryNumber {
     /// The key of something of this repository.
     pub fn key(self, name: &[u8]) -> Vec<u8> {
         [&self.0.to_be_bytes(), name].concat()
+    }
+
+    /// The key of the repository itself.
+    pub fn own_key(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    /// Where the keys of all its things end.
+    pub fn end(self) -> [u8; 8] {
+        (self.0 + 1).to_be_bytes()
     }
 
     /// The name in such a key, if the key is of this repository.
@@ -154,26 +166,20 @@ impl BlobRow {
     }
 }
 
-/// A repository's row, in front of its configuration.
-pub(crate) fn encode_repository(
-    number: RepositoryNumber,
-    hash: HashKind,
-    config: &[u8],
-) -> Vec<u8> {
-    [&number.0.to_be_bytes(), &[hash.format_version()][..], config].concat()
+/// A repository's row: its number and hash in front of its configuration.
+pub(crate) fn encode_repository(stored: &Stored) -> Vec<u8> {
+    let hash = [stored.hash.format_version()];
+    [&stored.number.to_be_bytes()[..], &hash, &stored.config].concat()
 }
 
 /// The inverse of [`encode_repository`].
-pub(crate) fn decode_repository<'r>(
-    name: &str,
-    row: &'r [u8],
-) -> Result<(RepositoryNumber, HashKind, &'r [u8])> {
+pub(crate) fn decode_repository(name: &str, row: &[u8]) -> Result<Stored> {
     let damaged = || Error::corrupt(name, "its row in the key-value file is damaged");
     let (number, rest) = row.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (version, config) = rest.split_first().ok_or_else(damaged)?;
     let mut kinds = [HashKind::Sha1, HashKind::Sha256].into_iter();
     let hash = kinds.find(|kind| kind.format_version() == *version).ok_or_else(damaged)?;
-    Ok((RepositoryNumber(u64::from_be_bytes(*number)), hash, config))
+    Ok(Stored { number: u64::from_be_bytes(*number), hash, config: config.to_vec() })
 }
 
 #[cfg(test)]
@@ -209,9 +215,9 @@ mod tests {
         let row = BlobRow { chunks: 7, size: 1 << 40, modified };
         assert_eq!(BlobRow::decode("x", &row.encode()).expect("its own row"), row);
         BlobRow::decode("x", &row.encode()[1..]).expect_err("damage");
-        let row = encode_repository(RepositoryNumber(9), HashKind::Sha256, b"[core]\n");
-        let read = decode_repository("x", &row).expect("its own row");
-        assert_eq!(read, (RepositoryNumber(9), HashKind::Sha256, &b"[core]\n"[..]));
+        let stored = Stored { number: 9, hash: HashKind::Sha256, config: b"[core]\n".to_vec() };
+        let row = encode_repository(&stored);
+        assert_eq!(decode_repository("x", &row).expect("its own row"), stored);
         decode_repository("x", &row[..8]).expect_err("damage");
     }
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use object::{HashKind, RefName};
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
-use storage::{BlobStore, Parts, RefStore, Stage, conformance};
-use storage_kv::{KvStore, NewRepository, OpenOptions};
+use storage::{
+    BlobStore, NewRepository, Parts, RefStore, RepositoryStore as _, Stage, conformance,
+};
+use storage_kv::{KvStore, OpenOptions};
 use testkit::TempDir;
 
 fn open(root: &TempDir) -> KvStore {
@@ -48,6 +50,17 @@ fn blobs_conform() {
     });
 }
 
+#[test]
+fn repositories_conform() {
+    let roots = Mutex::new(Vec::new());
+    conformance::repositories::run(&|| {
+        let root = TempDir::new();
+        let store = Arc::new(open(&root));
+        roots.lock().expect("not poisoned").push(root);
+        store
+    });
+}
+
 fn put(parts: &Parts, name: &str, bytes: &[u8]) -> Box<dyn Stage> {
     let mut stage = parts.blobs.stage().expect("a stage");
     let mut writer = stage.create(name).expect("a writer");
@@ -79,7 +92,7 @@ fn what_a_crash_leaves_is_whole() {
     drop(unpublished);
     {
         let store = KvStore::open(&crashed, &OpenOptions::default()).expect("repaired");
-        assert_eq!(store.names().expect("readable"), ["a/b", "c"]);
+        assert_eq!(store.names("", 9).expect("readable"), ["a/b", "c"]);
         assert_eq!(store.parts("c").expect("readable").expect("there").hash, HashKind::Sha256);
         assert!(store.parts("d").expect("readable").is_none());
         let parts = store.parts("a/b").expect("readable").expect("there");

@@ -1,8 +1,9 @@
 //! The two storage seams of Packhorse: [`RefStore`], the small mutable truth of a
-//! repository, and [`BlobStore`], its immutable bytes by name.
+//! repository, and [`BlobStore`], its immutable bytes by name; and [`RepositoryStore`], from
+//! names to both, for backends that hold many.
 //!
 //! Here are the traits, the strictest possible in-memory stores ([`MemoryRefs`],
-//! [`MemoryBlobs`]), wrappers that work over any store ([`PrefixBlobs`],
+//! [`MemoryBlobs`], [`MemoryRepositories`]), wrappers that work over any store ([`PrefixBlobs`],
 //! [`LimitBlobs`], [`faulty`], [`metered`]) and, behind the feature `conformance`, the one test
 //! suite every backend runs.
 //!
@@ -20,6 +21,7 @@ pub mod metered;
 mod parts;
 mod prefix;
 mod refs;
+mod repositories;
 
 pub use blobs::{
     BlobMeta, BlobName, BlobStore, BlobWriter, Stage, check_blob_name, check_list_prefix,
@@ -27,10 +29,11 @@ pub use blobs::{
 pub use conflict::{check_edits, prefixes_of};
 pub use error::{Blame, CommitError, Error, Result};
 pub use limit::{BlobLimits, LimitBlobs};
-pub use memory::{MemoryBlobs, MemoryRefs};
+pub use memory::{MemoryBlobs, MemoryRefs, MemoryRepositories};
 pub use parts::{LocalPaths, Parts};
 pub use prefix::PrefixBlobs;
 pub use refs::{
     Change, Expected, Peel, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
     RefTransaction, RefView, ReflogLine, Target, TargetView,
 };
+pub use repositories::{NewRepository, RepositoryStore, Stored, check_repository_name};

@@ -46,6 +46,25 @@ pub struct LocalPaths {
 }
 
 impl Parts {
+    /// A repository of its own: it borrows from nobody and is in no directory.
+    pub fn alone(
+        refs: Arc<dyn RefStore>,
+        blobs: Arc<dyn BlobStore>,
+        config: gitconfig::Config,
+        hash: HashKind,
+    ) -> Self {
+        Parts {
+            refs,
+            blobs,
+            alternates: Vec::new(),
+            config,
+            hash,
+            local: None,
+            alternate_refs: Vec::new(),
+            alternate_refs_prefixes: Vec::new(),
+        }
+    }
+
     /// The all-zero id of this repository's hash.
     pub fn null_id(&self) -> ObjectId {
         ObjectId::null(self.hash)

@@ -254,6 +254,16 @@ pub enum Expected {
     MustExistAndMatch(Target),
 }
 
+impl Expected {
+    /// What the ref must point at; `None` when there must be none.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Expected::MustNotExist => None,
+            Expected::MustExistAndMatch(target) => Some(target),
+        }
+    }
+}
+
 /// What becomes of a ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

@@ -25,6 +25,7 @@ fn memory_conforms() {
         conformance::refs::run(hash, &|| memory_refs(hash));
     }
     conformance::blobs::run(&memory_blobs);
+    conformance::repositories::run(&|| Arc::new(storage::MemoryRepositories::new()));
 }
 
 #[test]

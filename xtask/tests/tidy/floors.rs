@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("gitconfig", 0),
     ("wire", 1),
     ("pack", 1),
+    ("reftable", 1),
     ("storage", 1),
     ("storage-disk", 2),
     ("storage-kv", 2),

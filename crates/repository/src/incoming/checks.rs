@@ -21,13 +21,20 @@ const SPECIAL_FILE_BYTES_MAX: u64 = 512 << 20;
 pub(super) struct Checks<'a> {
     hash: HashKind,
     options: &'a FsckOptions,
+    /// Nothing is refused.
+    only_reports: bool,
     messages: &'a Mutex<Vec<String>>,
     special: Mutex<SpecialFiles>,
 }
 
 impl<'a> Checks<'a> {
-    pub fn new(hash: HashKind, options: &'a FsckOptions, messages: &'a Mutex<Vec<String>>) -> Self {
-        Checks { hash, options, messages, special: Mutex::default() }
+    pub fn new(
+        hash: HashKind,
+        options: &'a FsckOptions,
+        only_reports: bool,
+        messages: &'a Mutex<Vec<String>>,
+    ) -> Self {
+        Checks { hash, options, only_reports, messages, special: Mutex::default() }
     }
 
     /// Checks one object. What is wrong is said in a line each; errors refuse the pack.
@@ -64,7 +71,7 @@ impl<'a> Checks<'a> {
         let is_error = finding.severity.is_error();
         let how = if is_error { "error" } else { "warning" };
         lock(self.messages).push(format!("{how}: object {id}: {finding}"));
-        is_error
+        is_error && !self.only_reports
     }
 }
 

@@ -70,8 +70,9 @@ impl<'a> Inspector<'a> {
         options: &'a IncomingOptions,
         messages: &'a Mutex<Vec<String>>,
     ) -> Self {
-        let checks = options.fsck.as_ref();
-        let checks = checks.map(|fsck| super::checks::Checks::new(hash, fsck, messages));
+        let checks = options.fsck.as_ref().map(|fsck| {
+            super::checks::Checks::new(hash, fsck, options.fsck_only_reports, messages)
+        });
         Inspector { existing, checks }
     }
 

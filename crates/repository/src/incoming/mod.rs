@@ -127,6 +127,11 @@ impl Incoming {
         self.repository.objects()?.with_extra_store(self.stage.store())
     }
 
+    /// The files that were received or made, before they are published.
+    pub(crate) fn staged(&self) -> std::sync::Arc<dyn storage::BlobStore> {
+        self.stage.store()
+    }
+
     /// The repository the objects are for.
     pub fn repository(&self) -> &Repository {
         &self.repository

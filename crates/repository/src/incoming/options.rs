@@ -35,6 +35,8 @@ pub struct IncomingOptions {
     pub fix_thin: bool,
     /// Checks made on every object (`receive.fsckObjects`); `None` makes none.
     pub fsck: Option<FsckOptions>,
+    /// What those checks find is noted and refuses nothing.
+    pub fsck_only_reports: bool,
     /// Packs of fewer objects are kept as loose objects (`receive.unpackLimit`); `None` never.
     pub unpack_limit: Option<u32>,
     /// Level of what has to be compressed here (`core.compression`; -1 is the default).
@@ -54,6 +56,7 @@ impl Default for IncomingOptions {
             delta_depth_max: 10_000,
             fix_thin: true,
             fsck: None,
+            fsck_only_reports: false,
             unpack_limit: None,
             compression_level: -1,
         }

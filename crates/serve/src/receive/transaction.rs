@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use bstr::{BString, ByteSlice as _};
 use object::ObjectId;
-use storage::{CommitError, Expected, Prepared, RefEdit, RefTransaction, Target};
+use storage::{CommitError, Prepared, RefEdit, RefTransaction};
 
 use crate::Error;
 use crate::checkout::Deployment;
@@ -165,20 +165,13 @@ fn reject_unfit(now: &Now<'_>, batch: &Batch) -> Result<Vec<(usize, Rejection)>,
     for planned in &batch.planned {
         let name = &planned.edit.name;
         let found = now.snapshot.get(name.as_bstr())?.map(|found| found.target);
-        let expected = expected_target(&planned.edit.expected);
+        let expected = planned.edit.expected.target().cloned();
         if found != expected {
             let error = CommitError::Lost { name: name.clone(), expected, found };
             rejected.extend(rejection_of(batch, &error));
         }
     }
     Ok(rejected)
-}
-
-fn expected_target(expected: &Expected) -> Option<Target> {
-    match expected {
-        Expected::MustNotExist => None,
-        Expected::MustExistAndMatch(target) => Some(target.clone()),
-    }
 }
 
 /// Which change a failed attempt is about, and how it is refused; `None` when it concerns

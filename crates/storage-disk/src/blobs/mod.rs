@@ -121,7 +121,7 @@ impl BlobStore for DiskBlobs {
 }
 
 impl DiskBlobs {
-    fn map_file(&self, path: &Path) -> Result<Option<Bytes>> {
+    pub(crate) fn map_file(&self, path: &Path) -> Result<Option<Bytes>> {
         let at = |source| Error::io(path.display(), source);
         let file = match File::open(path) {
             Err(error) if is_absent(&error) => return Ok(None),

@@ -4,16 +4,14 @@
 //! Shallow commits, reflogs, new values, deletions; of a deletion first the packed record,
 //! then the loose file, so that no older value comes to light in between.
 
-use std::fs;
 use std::io;
 
 use object::{ObjectId, RefName};
 use storage::{Change, CommitError, Error, Prepared, Result, Target};
 
 use super::loose::Loose;
-use super::prepare::{LockedEdit, PreparedFiles, Route, ShallowUpdate};
+use super::prepare::{LockedEdit, PreparedFiles, Route};
 use crate::disk::Directories;
-use crate::lock::LockFile;
 
 impl Prepared for PreparedFiles<'_> {
     fn commit(mut self: Box<Self>) -> Result<(), CommitError> {
@@ -118,28 +116,6 @@ impl LockedEdit<'_> {
         changed.extend(self.path.parent().map(|parent| parent.to_owned()));
         Ok(())
     }
-}
-
-impl ShallowUpdate {
-    fn publish(&mut self, changed: &mut Directories) -> Result<()> {
-        let done = match self.has_content {
-            true => self.lock.replace_target(),
-            false => remove(&mut self.lock, &self.path),
-        };
-        done.map_err(|source| Error::io(self.path.display(), source))?;
-        changed.extend(self.path.parent().map(|parent| parent.to_owned()));
-        Ok(())
-    }
-}
-
-fn remove(lock: &mut LockFile, path: &std::path::Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => lock.remove_target()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    lock.release();
-    Ok(())
 }
 
 fn is_directory(error: &io::Error) -> bool {

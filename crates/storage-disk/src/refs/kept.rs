@@ -15,7 +15,7 @@ const LINE_BYTES_READ: usize = 2 * 64 + 1;
 
 /// Visits both ids of every line of every reflog, and the ids that begin the lines of
 /// `ORIG_HEAD`, `FETCH_HEAD` and their like.
-pub(super) fn scan(dirs: &RefDirs, hash: HashKind, visit: &mut dyn FnMut(ObjectId)) -> Result<()> {
+pub(crate) fn scan(dirs: &RefDirs, hash: HashKind, visit: &mut dyn FnMut(ObjectId)) -> Result<()> {
     let mut open: Vec<PathBuf> = both(dirs).map(|dir| dir.join("logs")).collect();
     while let Some(directory) = open.pop() {
         for (path, kind) in entries(&directory)? {
@@ -38,7 +38,7 @@ pub(super) fn scan(dirs: &RefDirs, hash: HashKind, visit: &mut dyn FnMut(ObjectI
 }
 
 /// Whether there is an index, or a work tree beside the first, which may have one.
-pub(super) fn has_index(dirs: &RefDirs) -> Result<bool> {
+pub(crate) fn has_index(dirs: &RefDirs) -> Result<bool> {
     for directory in both(dirs) {
         for name in ["index", "worktrees"] {
             let path = directory.join(name);

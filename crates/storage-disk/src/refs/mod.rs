@@ -3,13 +3,13 @@
 
 mod capture;
 mod commit;
-mod kept;
+pub(crate) mod kept;
 mod loose;
 mod packed_cache;
 mod packed_update;
 mod prepare;
-mod reflog;
-mod shallow;
+pub(crate) mod reflog;
+pub(crate) mod shallow;
 mod snapshot;
 mod tidy;
 

@@ -50,13 +50,15 @@ impl Stamp {
         }
     }
 
-    fn is_racy(&self) -> bool {
+    /// Whether the file, as it was at some time after `begun`, had changed so shortly before that
+    /// another change since need not show.
+    fn is_racy(&self, begun: SystemTime) -> bool {
         let (seconds, nanoseconds) = self.changed;
         let changed = u64::try_from(seconds).ok().map(Duration::from_secs).map(|since| {
             SystemTime::UNIX_EPOCH + since + Duration::from_nanos(nanoseconds.unsigned_abs())
         });
         // A clock that was set back makes every file racy: slower, never wrong.
-        let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        let age = changed.and_then(|changed| begun.duration_since(changed).ok());
         age.is_none_or(|age| age < RACY_WINDOW)
     }
 }
@@ -82,10 +84,11 @@ impl PackedCache {
         {
             return Ok(Arc::clone(&cached.packed));
         }
+        let begun = SystemTime::now();
         let (stamp, packed) = self.read()?;
         let packed = Arc::new(packed);
         let cached = Cached { stamp, packed: Arc::clone(&packed) };
-        *self.lock() = (!stamp.is_racy()).then_some(cached);
+        *self.lock() = (!stamp.is_racy(begun)).then_some(cached);
         Ok(packed)
     }
 

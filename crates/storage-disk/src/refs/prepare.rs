@@ -15,11 +15,12 @@ use storage::{
     Target, check_edits, prefixes_of,
 };
 
+use super::Inner;
 use super::capture::LooseRefs;
 use super::loose::{self, Loose};
 use super::packed_update::PackedUpdate;
+use super::shallow::ShallowUpdate;
 use super::snapshot::broken;
-use super::{Inner, shallow};
 use crate::disk::Directories;
 use crate::lock::{LockFile, lock_path};
 use crate::packed_refs::PackedRefs;
@@ -56,13 +57,6 @@ pub(super) enum Route {
     Packed,
     /// The ref leaves `packed-refs`, then its file is removed.
     Delete,
-}
-
-/// The change of the `shallow` file; without content the file goes away.
-pub(super) struct ShallowUpdate {
-    pub lock: LockFile,
-    pub path: PathBuf,
-    pub has_content: bool,
 }
 
 pub(super) fn prepare<'a>(
@@ -102,7 +96,11 @@ pub(super) fn prepare<'a>(
     }
     let shallow = match shallow_add.is_empty() && shallow_remove.is_empty() {
         true => None,
-        false => Some(ShallowUpdate::write(inner, &shallow_add, &shallow_remove)?),
+        false => Some({
+            let settings = (&inner.disk, inner.settings.lock_wait);
+            let root = &inner.dirs.common_dir;
+            ShallowUpdate::write(settings, root, inner.hash, (&shallow_add, &shallow_remove))?
+        }),
     };
     Ok(Box::new(PreparedFiles { inner, edits, packed, shallow, changed }))
 }
@@ -170,10 +168,7 @@ impl<'a> LockedEdit<'a> {
                 packed.find(name)?.map(|found| Target::Id(found.id))
             }
         };
-        let expected = match &self.edit.expected {
-            Expected::MustNotExist => None,
-            Expected::MustExistAndMatch(target) => Some(target),
-        };
+        let expected = self.edit.expected.target();
         if self.old.as_ref() != expected {
             return Err(CommitError::Lost {
                 name: name.clone(),
@@ -282,29 +277,6 @@ impl Drop for LockedEdit<'_> {
             let lasting = lasting_directory(self.inner.dirs.root_of(name), name);
             self.inner.disk.remove_empty_parents(&lasting, &self.path);
         }
-    }
-}
-
-impl ShallowUpdate {
-    fn write(inner: &Inner, add: &[ObjectId], remove: &[ObjectId]) -> Result<Self, CommitError> {
-        let root = &inner.dirs.common_dir;
-        let path = root.join("shallow");
-        let wait = inner.settings.lock_wait;
-        let lock =
-            LockFile::acquire(&inner.disk, root, path.clone(), wait, &mut Directories::new());
-        let lock = lock.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => CommitError::Locked {
-                name: RefName::head(),
-                lock: lock_path(&path).display().to_string(),
-            },
-            _ => Error::io(path.display(), error).into(),
-        })?;
-        let content = shallow::changed(shallow::read(root, inner.hash)?, add, remove);
-        if let Some(content) = &content {
-            let written = lock.write(content.as_bytes());
-            written.map_err(|source| Error::io(path.display(), source))?;
-        }
-        Ok(ShallowUpdate { lock, path, has_content: content.is_some() })
     }
 }
 

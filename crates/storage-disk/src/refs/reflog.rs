@@ -121,7 +121,7 @@ impl Inner {
 
 impl ReflogPolicy {
     /// Whether a ref without a reflog gets one.
-    fn creates(self, name: &RefName) -> bool {
+    pub fn creates(self, name: &RefName) -> bool {
         const LOGGED: [&[u8]; 3] = [b"refs/heads/", b"refs/remotes/", b"refs/notes/"];
         match self {
             ReflogPolicy::Existing => false,
@@ -134,6 +134,6 @@ impl ReflogPolicy {
 }
 
 /// Runs of white space as one space, none at the ends: a reflog is read by lines.
-fn single_line(text: &BStr) -> BString {
+pub(crate) fn single_line(text: &BStr) -> BString {
     bstr::join(" ", text.fields()).into()
 }

@@ -213,6 +213,59 @@ fn a_ref_transaction_may_stop_anywhere() {
 }
 
 #[test]
+fn a_transaction_of_tables_may_stop_anywhere() {
+    let git = RealGit::new();
+    let init = ["init", "-q", "--bare", "-b", "main", "--ref-format=reftable", "r.git"];
+    git.ok(git.root(), &init);
+    let bare = git.path("r.git");
+    let tree = git.ok_with_input(&bare, &["mktree"], b"").text();
+    let id = |text: &str| {
+        let hex = git.ok(&bare, &["commit-tree", "-m", text, tree.trim()]);
+        object::ObjectId::from_hex(hex.as_bytes()).expect("hex")
+    };
+    let (one, two) = (id("one"), id("two"));
+    git.ok(&bare, &["config", "core.logAllRefUpdates", "true"]);
+    for name in ["refs/heads/main", "refs/heads/gone"] {
+        git.ok(&bare, &["update-ref", name, &one.to_hex()]);
+    }
+    let change = |parts: &Parts| {
+        let edits = vec![
+            edit("refs/heads/main", Some(one), Some(two)),
+            edit("refs/heads/new/deep", None, Some(two)),
+            edit("refs/heads/gone", Some(one), None),
+        ];
+        commit(&*parts.refs, edits).expect("fine");
+    };
+    let (old, new) = (
+        [format!("{one} refs/heads/gone"), format!("{one} refs/heads/main")],
+        [format!("{two} refs/heads/main"), format!("{two} refs/heads/new/deep")],
+    );
+    let copies = copies(&git, &bare, change);
+    assert!(copies.len() > 15, "only {} steps", copies.len());
+    for copy in &copies {
+        git.fsck_strict(copy);
+        // All of it or nothing, whatever of the compaction behind it was done.
+        let found = scan(&*support::open(copy).refs, "");
+        assert!(found == old || found == new, "{found:?} in {}", copy.display());
+    }
+    assert_eq!(scan(&*support::open(&bare).refs, ""), new);
+
+    for number in 0..5 {
+        let steps = steps(&bare, |parts| {
+            let name = format!("refs/heads/more/{number}");
+            commit(&*parts.refs, vec![edit(&name, None, Some(one))]).expect("fine");
+        });
+        // A table that is in no list may come back: nobody reads it, and git removes it.
+        let mut lost = could_be_lost(&steps);
+        let gone = |path: &PathBuf| format!("the name {}", path.display());
+        let removed: Vec<_> =
+            steps.iter().filter(|(s, _)| *s == "remove").map(|(_, path)| gone(path)).collect();
+        lost.retain(|name| !removed.contains(name));
+        assert_eq!(lost, Vec::<String>::new(), "{steps:#?}");
+    }
+}
+
+#[test]
 fn replacing_a_blob_may_stop_anywhere() {
     let git = RealGit::new();
     git.ok(git.root(), &["init", "--quiet", "-b", "main", "work"]);

@@ -82,12 +82,14 @@ fn strangers_repositories_need_an_exception() {
 fn formats_we_do_not_know_are_refused_in_words() {
     let git = RealGit::new();
     let bare = git.init_bare("r.git");
-    git.ok(git.root(), &["init", "--quiet", "--bare", "--ref-format=reftable", "table.git"]);
+    git.ok(git.root(), &["init", "--quiet", "--ref-format=reftable", "table"]);
+    git.commit_file(git.path("table"), "file", "text");
+    git.ok(git.path("table"), &["worktree", "add", "-q", "../linked"]);
     let said = |path: &Path| match storage_disk::open(path, &crate::support::options()) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("opened"),
     };
-    assert!(said(&git.path("table.git")).contains("reftable format are not supported yet"));
+    assert!(said(&git.path("table/.git/worktrees/linked")).contains("linked work tree"));
     // Written by hand: git refuses to run where it does not know the format.
     let configure = |extension: &str| {
         let text = format!("[core]\nrepositoryFormatVersion = 1\n[extensions]\n{extension}\n");

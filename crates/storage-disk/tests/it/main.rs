@@ -9,4 +9,5 @@ mod discover;
 mod init;
 mod read;
 mod support;
+mod table_refs;
 mod transaction;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use object::{HashKind, ObjectId, RefName};
 use storage::{
@@ -66,6 +67,29 @@ pub fn scan(refs: &dyn RefStore, prefix: &str) -> Vec<String> {
     };
     snapshot.scan(prefix.into(), &mut visit).expect("a scan");
     found
+}
+
+/// Does each of `again` over and over beside `work`, which ends them however it ends: a panic
+/// in it fails the test instead of keeping the others at it for good.
+pub fn repeat_beside(again: &[&(dyn Fn() + Sync)], work: impl FnOnce()) {
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = Ends(&ended);
+        for act in again {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    act();
+                }
+            });
+        }
+        work();
+    });
 }
 
 /// The files below a directory with their contents, without directories.

@@ -8,7 +8,8 @@ use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 
 use crate::{
-    Change, CommitError, Expected, Peeled, RefEdit, RefStore, RefTransaction, ReflogLine, Target,
+    Change, CommitError, Error, Expected, Peeled, RefEdit, RefStore, RefTransaction, ReflogLine,
+    Target,
 };
 
 /// Makes a fresh, empty store whose `HEAD` points at the unborn `refs/heads/main`.
@@ -378,6 +379,8 @@ fn races(refs: &Refs) {
             match refs.commit(vec![refs.update("refs/heads/count", number, number + 1)]) {
                 Ok(()) => won += 1,
                 Err(CommitError::Lost { .. } | CommitError::Locked { .. }) => {}
+                // A store with one lock for all refs.
+                Err(CommitError::Storage(Error::Locked { .. })) => {}
                 Err(error) => panic!("{error}"),
             }
         }

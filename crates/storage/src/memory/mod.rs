@@ -4,6 +4,8 @@
 
 mod blobs;
 mod refs;
+mod repositories;
 
 pub use blobs::MemoryBlobs;
 pub use refs::MemoryRefs;
+pub use repositories::MemoryRepositories;

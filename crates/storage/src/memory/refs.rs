@@ -10,8 +10,8 @@ use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 
 use crate::{
-    Change, CommitError, Error, Expected, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
-    RefStore, RefTransaction, RefView, Result, Target, check_edits, prefixes_of,
+    Change, CommitError, Error, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
+    RefTransaction, RefView, Result, Target, check_edits, prefixes_of,
 };
 
 /// The strictest [`RefStore`].
@@ -143,10 +143,7 @@ impl MemoryRefs {
 impl State {
     fn verify(&self, edit: &RefEdit) -> Result<(), CommitError> {
         let found = self.refs.get(&edit.name);
-        let expected = match &edit.expected {
-            Expected::MustNotExist => None,
-            Expected::MustExistAndMatch(target) => Some(target),
-        };
+        let expected = edit.expected.target();
         if found != expected {
             return Err(CommitError::Lost {
                 name: edit.name.clone(),

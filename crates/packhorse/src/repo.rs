@@ -1,0 +1,312 @@
+//! `packhorse repo`: repositories from one place to another, and whether they are whole.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use object::{HashKind, RefName};
+use repository::{Progress, Repository, Silent, transfer, verify};
+use storage::{NewRepository, Parts, RepositoryStore, Target};
+
+use crate::cli::{CopyOptions, RepoCommand};
+use crate::config::KvConfig;
+use crate::store::StoreUrl;
+use crate::terminal::Terminal;
+
+/// Names that are asked for at a time.
+const PAGE: usize = 1000;
+/// The branch of a repository whose `HEAD` names none.
+const BRANCH_DEFAULT: &str = "main";
+
+/// Does it, and says what went wrong.
+#[allow(clippy::print_stderr)] // Where a command line program says what went wrong.
+pub fn run(command: &RepoCommand) -> ExitCode {
+    let mut stores = Stores::default();
+    let done = match command {
+        RepoCommand::Copy { from, to, options } => stores
+            .place(from)
+            .and_then(|from| Ok((from, stores.place(to)?)))
+            .and_then(|(from, to)| copy(&from, &to, options)),
+        RepoCommand::Import { directory, store, name, options } => {
+            let own = || own_name(directory);
+            name.clone().map_or_else(own, Ok).and_then(|name| {
+                let from = Place::Directory(directory.clone());
+                copy(&from, &stores.named(StoreUrl::parse(store)?, &name)?, options)
+            })
+        }
+        RepoCommand::Export { store, name, directory, options } => {
+            let last = name.rsplit('/').next().unwrap_or(name);
+            let directory = directory.clone().unwrap_or_else(|| format!("{last}.git").into());
+            StoreUrl::parse(store)
+                .and_then(|url| stores.named(url, name))
+                .and_then(|from| copy(&from, &Place::Directory(directory), options))
+        }
+        RepoCommand::Fsck { repositories, quiet } => fsck(&mut stores, repositories, *quiet),
+        RepoCommand::List { store } => list(store),
+        RepoCommand::Remove { repository } => remove(&mut stores, repository),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(words) => {
+            eprintln!("packhorse: {words}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where a repository is, or is to be.
+enum Place {
+    Directory(PathBuf),
+    Named { store: Arc<dyn RepositoryStore>, url: StoreUrl, name: String },
+}
+
+/// Stores that are open: each is opened once.
+#[derive(Default)]
+struct Stores(Vec<(StoreUrl, Arc<dyn RepositoryStore>)>);
+
+impl Stores {
+    /// A directory, or `STORE#NAME`.
+    fn place(&mut self, text: &str) -> Result<Place, String> {
+        match StoreUrl::parse_with_name(text)? {
+            Some((url, name)) => self.named(url, &name),
+            None => Ok(Place::Directory(text.into())),
+        }
+    }
+
+    fn named(&mut self, url: StoreUrl, name: &str) -> Result<Place, String> {
+        let name = name.strip_suffix(".git").unwrap_or(name).to_owned();
+        storage::check_repository_name(&name).map_err(|error| error.to_string())?;
+        let store = match self.0.iter().find(|(open, _)| *open == url) {
+            Some((_, store)) => store.clone(),
+            None => {
+                let store = url.open(&KvConfig::default())?;
+                self.0.push((url.clone(), store.clone()));
+                store
+            }
+        };
+        Ok(Place::Named { store, url, name })
+    }
+}
+
+impl Place {
+    /// What the repository is opened from; `None` when there is none.
+    fn parts(&self) -> Result<Option<Parts>, String> {
+        let words = |error: storage::Error| format!("{self}: {error}");
+        match self {
+            Place::Directory(path) => match storage_disk::discover(path, false) {
+                Ok(git_dir) => {
+                    let variable = Arc::new(|name: &str| std::env::var_os(name));
+                    let options = storage_disk::OpenOptions { variable, ..Default::default() };
+                    storage_disk::open(&git_dir, &options).map(Some).map_err(words)
+                }
+                Err(storage::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(words(error)),
+            },
+            Place::Named { store, name, .. } => store.parts(name).map_err(words),
+        }
+    }
+
+    fn open(&self) -> Result<Repository, String> {
+        let parts = self.parts()?.ok_or_else(|| format!("there is no repository at '{self}'"))?;
+        Ok(Repository::open(parts, repository::Settings::default()))
+    }
+
+    /// The repository's own configuration, as text.
+    fn config(&self, parts: &Parts) -> Result<Vec<u8>, String> {
+        let words = |error: &dyn std::fmt::Display| format!("{self}: {error}");
+        match (self, &parts.local) {
+            (Place::Named { store, name, .. }, _) => {
+                let stored = store.find(name).map_err(|error| words(&error))?;
+                Ok(stored.map(|stored| stored.config).unwrap_or_default())
+            }
+            (Place::Directory(_), Some(local)) => {
+                let text = std::fs::read(local.common_dir.join("config"))
+                    .map_err(|error| words(&error))?;
+                Ok(for_a_copy(&text))
+            }
+            (Place::Directory(_), None) => Ok(Vec::new()),
+        }
+    }
+
+    /// Makes an empty repository.
+    fn create(&self, hash: HashKind, head: RefName, config: &[u8]) -> Result<(), String> {
+        match self {
+            Place::Directory(path) => {
+                let head = head.to_string();
+                let branch = head.strip_prefix("refs/heads/").unwrap_or(BRANCH_DEFAULT);
+                storage_disk::init_bare_with(path, hash, branch, Some(config))
+            }
+            Place::Named { store, name, .. } => {
+                store.create(name, &NewRepository { hash, head, config }).map(|_| ())
+            }
+        }
+        .map_err(|error| format!("cannot make '{self}': {error}"))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Directory(path) => path.display().fmt(f),
+            Place::Named { url, name, .. } => write!(f, "{url}#{name}"),
+        }
+    }
+}
+
+/// A configuration for a copy, which has no work tree and keeps refs in its own way.
+fn for_a_copy(text: &[u8]) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(text.len() + 32);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let words = line.trim_ascii_start().to_ascii_lowercase();
+        let names = [&b"worktree"[..], b"worktreeconfig", b"refstorage"];
+        let is_about_it = names.iter().any(|name| {
+            let rest = words.strip_prefix(*name).map(<[u8]>::trim_ascii_start);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
+        });
+        if !is_about_it {
+            copy.extend_from_slice(line);
+        }
+    }
+    copy.extend_from_slice(b"\n[core]\n\tbare = true\n");
+    copy
+}
+
+/// What a directory is called.
+fn own_name(directory: &Path) -> Result<String, String> {
+    let absolute = std::path::absolute(directory).map_err(|error| error.to_string())?;
+    Ok(absolute.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+#[allow(clippy::print_stdout)] // What was done is this command's answer.
+fn copy(from: &Place, to: &Place, options: &CopyOptions) -> Result<bool, String> {
+    let source = from.open()?;
+    let hash = source.hash();
+    match to.parts()? {
+        None => {
+            let head = source.refs().snapshot().and_then(|refs| refs.get("HEAD".into()));
+            let head = head.map_err(|error| format!("{from}: {error}"))?.map(|head| head.target);
+            let head = match head {
+                Some(Target::Symbolic(name)) => name,
+                _ => RefName::new(format!("refs/heads/{BRANCH_DEFAULT}")).expect("a valid name"),
+            };
+            to.create(hash, head, &from.config(source.parts())?)?;
+        }
+        Some(there) if there.hash != hash => {
+            let (one, other) = (hash.name(), there.hash.name());
+            return Err(format!("'{from}' names objects by {one}, '{to}' by {other}"));
+        }
+        Some(there) if !options.update && has_refs(&there).map_err(|e| e.to_string())? => {
+            return Err(format!(
+                "'{to}' has refs; --update makes it the same as '{from}', and removes refs that \
+                 one does not have"
+            ));
+        }
+        Some(_) => {}
+    }
+    let copied = with_progress(options.quiet, |progress| {
+        transfer::copy(&source, &to.open()?, progress).map_err(|error| format!("{from}: {error}"))
+    })?;
+    if !options.quiet {
+        let transfer::Transfer { files, bytes, kept, refs, moved, .. } = copied;
+        println!(
+            "{to}: {files} files copied ({bytes} bytes), {kept} were there; {refs} refs, {moved} \
+             changed; nothing is missing"
+        );
+    }
+    Ok(true)
+}
+
+fn has_refs(parts: &Parts) -> Result<bool, storage::Error> {
+    let mut has_one = false;
+    parts.refs.snapshot()?.scan("refs/".into(), &mut |_| {
+        has_one = true;
+        std::ops::ControlFlow::Break(())
+    })?;
+    Ok(has_one)
+}
+
+#[allow(clippy::print_stdout)] // What was found is this command's answer.
+fn fsck(stores: &mut Stores, repositories: &[String], quiet: bool) -> Result<bool, String> {
+    let mut whole = true;
+    for text in repositories {
+        let place = stores.place(text)?;
+        let repository = place.open()?;
+        let scratch = Scratch::new(repository.hash())?;
+        let found = with_progress(quiet, |progress| {
+            verify::verify(&repository, &scratch.repository()?, progress)
+                .map_err(|error| format!("{place}: {error}"))
+        })?;
+        for line in &found.complaints {
+            println!("{line}");
+        }
+        let verify::Verified { packs, packed, loose, refs, errors, .. } = found;
+        whole &= errors == 0;
+        if !quiet {
+            let verdict = match errors {
+                0 => "nothing is missing or damaged".to_owned(),
+                1 => "1 error".to_owned(),
+                errors => format!("{errors} errors"),
+            };
+            println!(
+                "{place}: {packed} objects in {packs} packs, {loose} loose ones, {refs} refs; \
+                 {verdict}"
+            );
+        }
+    }
+    Ok(whole)
+}
+
+/// A directory that packs are taken into and thrown away.
+struct Scratch {
+    directory: tempfile::TempDir,
+}
+
+impl Scratch {
+    fn new(hash: HashKind) -> Result<Self, String> {
+        let directory = tempfile::Builder::new().prefix("packhorse-fsck-").tempdir();
+        let directory = directory.map_err(|error| format!("no room to check packs in: {error}"))?;
+        storage_disk::init_bare(&directory.path().join("scratch.git"), hash, BRANCH_DEFAULT)
+            .map_err(|error| error.to_string())?;
+        Ok(Scratch { directory })
+    }
+
+    fn repository(&self) -> Result<Repository, String> {
+        let durability = Some(storage_disk::Durability::None);
+        let options = storage_disk::OpenOptions { durability, ..Default::default() };
+        let parts = storage_disk::open(&self.directory.path().join("scratch.git"), &options);
+        let parts = parts.map_err(|error| error.to_string())?;
+        Ok(Repository::open(parts, repository::Settings::default()))
+    }
+}
+
+#[allow(clippy::print_stdout)] // What was found is this command's answer.
+fn list(url: &str) -> Result<bool, String> {
+    let store = StoreUrl::parse(url)?.open(&KvConfig::default())?;
+    let mut after = String::new();
+    loop {
+        let names = store.names(&after, PAGE).map_err(|error| format!("{url}: {error}"))?;
+        let Some(last) = names.last() else { return Ok(true) };
+        after.clone_from(last);
+        names.iter().for_each(|name| println!("{name}"));
+    }
+}
+
+fn remove(stores: &mut Stores, text: &str) -> Result<bool, String> {
+    let Place::Named { store, name, .. } = &stores.place(text)? else {
+        return Err(format!("'{text}' is not in a store; a directory is removed as any other"));
+    };
+    match store.remove(name).map_err(|error| format!("{text}: {error}"))? {
+        true => Ok(true),
+        false => Err(format!("there is no repository at '{text}'")),
+    }
+}
+
+/// Shows progress where somebody looks.
+fn with_progress<T>(quiet: bool, work: impl FnOnce(&mut dyn Progress) -> T) -> T {
+    match !quiet && io::stderr().is_terminal() {
+        true => work(&mut Terminal::default()),
+        false => work(&mut Silent),
+    }
+}

@@ -1,0 +1,112 @@
+//! Many repositories in one store, by name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gitconfig::{Config, Scope};
+use object::{HashKind, RefName};
+
+use crate::{BlobStore, Error, Parts, RefStore, Result};
+
+/// The longest name of a repository, bytes.
+const NAME_BYTES_MAX: usize = 4096;
+
+/// What a new repository begins with.
+#[derive(Debug, Clone)]
+pub struct NewRepository<'a> {
+    /// The hash that names its objects.
+    pub hash: HashKind,
+    /// The branch `HEAD` points at; it need not exist.
+    pub head: RefName,
+    /// Its configuration, as text.
+    pub config: &'a [u8],
+}
+
+/// What a store knows of a repository without opening it. Who has it open opens it anew when
+/// this is another one than it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Tells it from every other the store had or will have: never given twice.
+    pub number: u64,
+    /// The hash that names its objects.
+    pub hash: HashKind,
+    /// Its configuration, as text.
+    pub config: Vec<u8>,
+}
+
+/// Repositories by name. Names are paths of text without `.git`; see [`check_repository_name`].
+pub trait RepositoryStore: Send + Sync {
+    /// The names behind `after`, in byte order, at most `most` of them. All begin behind `""`.
+    fn names(&self, after: &str, most: usize) -> Result<Vec<String>>;
+
+    /// What is known of a repository; `None` when there is none of that name.
+    fn find(&self, name: &str) -> Result<Option<Stored>>;
+
+    /// Refs and blobs of a repository that was found. Once it has been removed, what is written
+    /// to them is gone with it, whether or not that is told.
+    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>);
+
+    /// Makes a repository; whether there was none of that name.
+    fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool>;
+
+    /// Removes a repository and all that is in it; whether there was one.
+    fn remove(&self, name: &str) -> Result<bool>;
+
+    /// What a repository is opened from; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// Those of the store, and [`Error::Corrupt`] for a configuration that cannot be read.
+    fn parts(&self, name: &str) -> Result<Option<Parts>> {
+        self.find(name)?.map(|stored| self.parts_of(name, &stored)).transpose()
+    }
+
+    /// What a repository that was found under this name is opened from.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a configuration that cannot be read.
+    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+        let (refs, blobs) = self.open(stored);
+        let config = Config::parse(&stored.config, Scope::Local, Path::new(name))
+            .map_err(|error| Error::corrupt(name, error))?;
+        Ok(Parts::alone(refs, blobs, config, stored.hash))
+    }
+}
+
+/// Refuses names that no store can keep, or that could be taken for another.
+///
+/// A name is one or more parts with `/` between them, none of them empty, `.` or `..`, and no
+/// part ends with `.git`.
+///
+/// # Errors
+/// [`Error::InvalidName`].
+pub fn check_repository_name(name: &str) -> Result<()> {
+    let part_is_fine = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && !part.ends_with(".git")
+            && !part.bytes().any(|byte| byte.is_ascii_control())
+    };
+    match name.len() <= NAME_BYTES_MAX && name.split('/').all(part_is_fine) {
+        true => Ok(()),
+        false => Err(Error::InvalidName { what: name.chars().take(100).collect() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_paths_without_surprises() {
+        for good in ["a", "group/project", "Über/straße", "a.gitx", "-"] {
+            check_repository_name(good).expect(good);
+        }
+        let long = "a".repeat(NAME_BYTES_MAX + 1);
+        for bad in ["", "/a", "a/", "a//b", "a/../b", ".", "a.git", "a.git/b", "a\nb", "a\0", &long]
+        {
+            assert!(
+                matches!(check_repository_name(bad), Err(Error::InvalidName { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+}
