@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{cargo, fuzz, take_seconds};
+use crate::{cargo, fuzz, services, take_seconds};
 
 /// All fuzz targets together run for about this long.
 const FUZZ_SECONDS_TOTAL: u64 = 60;
@@ -18,6 +18,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     step("lints", || {
         cargo_step(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     })?;
+    step("services", services::install)?;
     // The tidy tests (floors, files, dependencies) are tests of xtask: part of these.
     step("tests", || cargo_step(&["test", "--workspace", "--no-fail-fast"]))?;
     step("fuzz", || fuzz_all(fuzz_seconds))?;

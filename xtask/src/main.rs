@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod check;
 mod fuzz;
+mod services;
 
 use std::process::ExitCode;
 

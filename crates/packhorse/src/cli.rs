@@ -54,7 +54,7 @@ pub struct ServeOptions {
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
     /// Serve the repositories of a store in place of a folder: kv:FILE, a key-value file, which is
-    /// made when there is none.
+    /// made when there is none, or postgres://USER@HOST/DATABASE.
     #[arg(long, value_name = "URL", conflicts_with = "directory")]
     pub store: Option<String>,
     /// Address and port, or a port of this machine alone; port 0 is any free one

@@ -35,6 +35,25 @@ pub struct FileConfig {
     /// How a key-value file is used.
     #[serde(default)]
     pub kv: KvConfig,
+    /// How a database is used.
+    #[serde(default)]
+    pub postgres: PostgresConfig,
+}
+
+/// The `[postgres]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// Connections to the database at a time.
+    pub connections_max: Option<NonZeroUsize>,
+    /// How long a request waits for one of them, or for the database to answer, milliseconds.
+    pub connection_wait_ms: Option<u64>,
+    /// How long a push waits for another that holds one of its refs, milliseconds.
+    pub lock_wait_ms: Option<u64>,
+    /// How long a server need not be seen before others may do what it had begun, milliseconds.
+    pub lease_ms: Option<u64>,
+    /// How long before what it had staged is dropped, milliseconds.
+    pub staged_keep_ms: Option<u64>,
 }
 
 /// The `[kv]` table.
@@ -140,5 +159,11 @@ mod tests {
         let config: FileConfig =
             toml::from_str("listen = '[::1]:80'\n[limits]\nrequests_max = 4").expect("valid");
         assert_eq!(config.limits.requests_max, Some(4));
+        let text = "[kv]\nlock_wait_ms = 5\n[postgres]\nconnections_max = 3\nlease_ms = 9";
+        let config: FileConfig = toml::from_str(text).expect("valid");
+        assert_eq!(config.kv.lock_wait_ms, Some(5));
+        assert_eq!(config.postgres.connections_max.map(NonZeroUsize::get), Some(3));
+        assert_eq!(config.postgres.lease_ms, Some(9));
+        toml::from_str::<FileConfig>("[postgres]\nlease = 9").expect_err("a typo");
     }
 }

@@ -10,8 +10,7 @@ use repository::{Progress, Repository, Silent, transfer, verify};
 use storage::{NewRepository, Parts, RepositoryStore, Target};
 
 use crate::cli::{CopyOptions, RepoCommand};
-use crate::config::KvConfig;
-use crate::store::StoreUrl;
+use crate::store::{StoreUrl, StoresConfig};
 use crate::terminal::Terminal;
 
 /// Names that are asked for at a time.
@@ -81,7 +80,7 @@ impl Stores {
         let store = match self.0.iter().find(|(open, _)| *open == url) {
             Some((_, store)) => store.clone(),
             None => {
-                let store = url.open(&KvConfig::default())?;
+                let store = url.open(&StoresConfig::default())?;
                 self.0.push((url.clone(), store.clone()));
                 store
             }
@@ -283,7 +282,7 @@ impl Scratch {
 
 #[allow(clippy::print_stdout)] // What was found is this command's answer.
 fn list(url: &str) -> Result<bool, String> {
-    let store = StoreUrl::parse(url)?.open(&KvConfig::default())?;
+    let store = StoreUrl::parse(url)?.open(&StoresConfig::default())?;
     let mut after = String::new();
     loop {
         let names = store.names(&after, PAGE).map_err(|error| format!("{url}: {error}"))?;

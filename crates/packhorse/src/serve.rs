@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::{HttpSettings, Server};
-use host::{Catalogue, Host, MemoryPool, PushAccess, Settings, UpkeepSettings};
+use host::{Catalogue, Host, Listed, MemoryPool, PushAccess, Settings, UpkeepSettings};
 use tokio::net::TcpListener;
 
 use crate::cli::ServeOptions;
-use crate::config::{self, FileConfig, KvConfig, LimitsConfig, MaintenanceConfig};
+use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig};
 use crate::machine;
-use crate::store::StoreUrl;
+use crate::store::{StoreUrl, StoresConfig};
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
@@ -38,7 +38,7 @@ struct Plan {
 /// Where the repositories are.
 enum Served {
     Directory(PathBuf),
-    Store(StoreUrl, KvConfig),
+    Store(StoreUrl, StoresConfig),
 }
 
 impl Served {
@@ -46,7 +46,7 @@ impl Served {
         match self {
             Served::Directory(directory) => Catalogue::of_folder(directory, settings)
                 .map_err(|error| format!("cannot serve '{}': {error}", directory.display())),
-            Served::Store(url, kv) => Ok(Catalogue::of_store(url.open(kv)?, settings)),
+            Served::Store(url, config) => Ok(Catalogue::of_store(url.open(config)?, settings)),
         }
     }
 }
@@ -109,7 +109,8 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
     };
     let mut http = HttpSettings::default();
     set_limits(&file.limits, &mut settings, &mut http);
-    let store = |url: &str| Ok::<_, String>(Served::Store(StoreUrl::parse(url)?, file.kv.clone()));
+    let stores = StoresConfig { kv: file.kv.clone(), postgres: file.postgres.clone() };
+    let store = |url: &str| Ok::<_, String>(Served::Store(StoreUrl::parse(url)?, stores.clone()));
     let served = match (options.store, options.directory, file.store, file.directory) {
         (Some(url), ..) => store(&url)?,
         (None, Some(directory), ..) => Served::Directory(directory),
@@ -168,6 +169,9 @@ fn upkeep_settings(config: &MaintenanceConfig) -> UpkeepSettings {
 
 fn serve(plan: Plan) -> Result<bool, String> {
     let catalogue = plan.served.catalogue(&plan.settings)?;
+    let listed = catalogue.list(COUNTED_MAX);
+    // Made here and dropped here: a store must not be asked, nor closed, where futures are run.
+    let host = Arc::new(Host::new(catalogue, plan.settings.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(plan.settings.requests_max.saturating_add(Server::SPARE_THREADS))
@@ -180,10 +184,9 @@ fn serve(plan: Plan) -> Result<bool, String> {
             .map_err(|error| format!("cannot listen on {}: {error}", plan.listen))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
-        welcome(&plan, &catalogue, address);
-        let host = Arc::new(Host::new(catalogue, plan.settings.clone()));
+        welcome(&plan, &listed, address);
         host.start_upkeep();
-        Ok::<_, String>(Server::new(host, plan.http.clone()).run(listener, stop).await)
+        Ok::<_, String>(Server::new(host.clone(), plan.http.clone()).run(listener, stop).await)
     });
     // Threads that still answer somebody are not waited for twice.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -209,22 +212,21 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 #[allow(clippy::print_stdout)] // What is served, and how, is this command's answer.
-fn welcome(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) {
+fn welcome(plan: &Plan, listed: &(Vec<Listed>, bool), address: SocketAddr) {
     use std::io::Write as _;
-    println!("{}", welcome_text(plan, catalogue, address));
+    println!("{}", welcome_text(plan, listed, address));
     let _ = std::io::stdout().flush();
 }
 
-fn welcome_text(plan: &Plan, catalogue: &Catalogue, address: SocketAddr) -> String {
+fn welcome_text(plan: &Plan, (listed, more): &(Vec<Listed>, bool), address: SocketAddr) -> String {
     let base = format!("http://{address}");
-    let (listed, more) = catalogue.list(COUNTED_MAX);
     let mut text = String::new();
     if listed.len() <= LISTED_MAX {
-        for repository in &listed {
+        for repository in listed {
             text.push_str(&format!("{base}/{}\n", repository.url_path()));
         }
     } else {
-        let more = if more { "more than " } else { "" };
+        let more = if *more { "more than " } else { "" };
         let example = listed[0].url_path();
         text.push_str(&format!("{more}{} repositories, such as {base}/{example}\n", listed.len()));
     }

@@ -1,22 +1,33 @@
 //! Stores by their URLs.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use storage::RepositoryStore;
 use storage_kv::KvStore;
+use storage_postgres::PgStore;
 
-use crate::config::KvConfig;
+use crate::config::{KvConfig, PostgresConfig};
 
 /// How the URLs of stores begin.
-const SCHEMES: &[&str] = &["kv"];
+const SCHEMES: &[&str] = &["kv", "postgres", "postgresql"];
 
 /// What a store's URL names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `kv:FILE`.
     KeyValueFile(String),
+    /// `postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE`: the whole URL.
+    Postgres(String),
+}
+
+/// How stores of each kind are used.
+#[derive(Debug, Clone, Default)]
+pub struct StoresConfig {
+    pub kv: KvConfig,
+    pub postgres: PostgresConfig,
 }
 
 impl StoreUrl {
@@ -27,7 +38,13 @@ impl StoreUrl {
     pub fn parse(url: &str) -> Result<Self, String> {
         match url.split_once(':') {
             Some(("kv", file)) if !file.is_empty() => Ok(StoreUrl::KeyValueFile(file.to_owned())),
-            _ => Err(format!("'{url}' is no store: kv:FILE is one")),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(StoreUrl::Postgres(url.to_owned()))
+            }
+            _ => Err(format!(
+                "'{}' is no store: kv:FILE and postgres://USER@HOST/DATABASE are",
+                without_password(url)
+            )),
         }
     }
 
@@ -41,22 +58,30 @@ impl StoreUrl {
         if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
             return Ok(None);
         }
-        let no_name = || format!("'{text}' names no repository: STORE#NAME does");
+        let no_name =
+            || format!("'{}' names no repository: STORE#NAME does", without_password(text));
         let (url, name) = text.rsplit_once('#').ok_or_else(no_name)?;
         Ok(Some((Self::parse(url)?, name.to_owned())))
     }
 
-    /// Opens the store; a key-value file is made when there is none.
+    /// Opens the store; a key-value file is made when there is none, and the tables of a database.
+    ///
+    /// Not to be called, nor the last use of the store dropped, where futures are run: stores block.
     ///
     /// # Errors
     /// Words that name the store.
-    pub fn open(&self, kv: &KvConfig) -> Result<Arc<dyn RepositoryStore>, String> {
-        match self {
-            StoreUrl::KeyValueFile(file) => match KvStore::open(Path::new(file), &options(kv)) {
-                Ok(store) => Ok(Arc::new(store)),
-                Err(error) => Err(format!("cannot open '{self}': {error}")),
-            },
-        }
+    pub fn open(&self, config: &StoresConfig) -> Result<Arc<dyn RepositoryStore>, String> {
+        let store: Result<Arc<dyn RepositoryStore>, _> = match self {
+            StoreUrl::KeyValueFile(file) => {
+                let store = KvStore::open(Path::new(file), &kv_options(&config.kv));
+                store.map(|store| Arc::new(store) as _)
+            }
+            StoreUrl::Postgres(url) => {
+                let store = PgStore::open(url, &postgres_options(&config.postgres));
+                store.map(|store| Arc::new(store) as _)
+            }
+        };
+        store.map_err(|error| format!("cannot open '{self}': {error}"))
     }
 }
 
@@ -64,18 +89,48 @@ impl std::fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreUrl::KeyValueFile(file) => write!(f, "kv:{file}"),
+            StoreUrl::Postgres(url) => f.write_str(&without_password(url)),
         }
     }
 }
 
-fn options(kv: &KvConfig) -> storage_kv::OpenOptions {
+/// A URL for people to read: nothing of it is secret.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // Parameters may hold one, too.
+    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+    match rest.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            format!("{scheme}://{user}@{host}")
+        }
+        None => format!("{scheme}://{rest}"),
+    }
+}
+
+fn kv_options(kv: &KvConfig) -> storage_kv::OpenOptions {
     let default = storage_kv::OpenOptions::default();
     storage_kv::OpenOptions {
         cache_bytes: kv.cache_bytes.unwrap_or(default.cache_bytes),
         writers_per_commit_max: kv
             .writers_per_commit_max
-            .map_or(default.writers_per_commit_max, std::num::NonZeroUsize::get),
+            .map_or(default.writers_per_commit_max, NonZeroUsize::get),
         lock_wait: kv.lock_wait_ms.map_or(default.lock_wait, Duration::from_millis),
+    }
+}
+
+fn postgres_options(postgres: &PostgresConfig) -> storage_postgres::OpenOptions {
+    let default = storage_postgres::OpenOptions::default();
+    let ms = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
+    storage_postgres::OpenOptions {
+        password: std::env::var("PGPASSWORD").ok(),
+        connections_max: postgres
+            .connections_max
+            .map_or(default.connections_max, NonZeroUsize::get),
+        connection_wait: ms(postgres.connection_wait_ms, default.connection_wait),
+        lock_wait: ms(postgres.lock_wait_ms, default.lock_wait),
+        lease: ms(postgres.lease_ms, default.lease),
+        staged_keep: ms(postgres.staged_keep_ms, default.staged_keep),
     }
 }
 
@@ -93,9 +148,22 @@ mod tests {
         assert_eq!(named, Some(expected));
         assert_eq!(StoreUrl::parse_with_name("./kv#x").expect("a directory"), None);
         StoreUrl::parse_with_name("kv:repos.kv").expect_err("no name");
-        for url in ["", "kv", "kv:", "/srv/git", "ftp://host/x"] {
+        let url = "postgres://git:pass#word@db/git?sslmode=disable";
+        let named = StoreUrl::parse_with_name(&format!("{url}#a")).expect("a store");
+        let expected = (StoreUrl::Postgres(url.to_owned()), "a".to_owned());
+        assert_eq!(named, Some(expected));
+        for url in ["", "kv", "kv:", "/srv/git", "ftp://host/x", "postgres:db"] {
             let words = StoreUrl::parse(url).expect_err(url);
             assert!(words.contains("kv:FILE"), "{words}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = |url: &str| StoreUrl::parse(url).expect(url).to_string();
+        assert_eq!(shown("postgres://git:secret@db:1/git?password=x"), "postgres://git@db:1/git");
+        assert_eq!(shown("postgresql://db/git"), "postgresql://db/git");
+        let words = StoreUrl::parse("ftp://git:secret@db/git").expect_err("no store");
+        assert!(!words.contains("secret"), "{words}");
     }
 }

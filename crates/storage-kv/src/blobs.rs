@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::ReadTransaction;
-use storage::{BlobMeta, BlobStore, Error, Result, Stage, check_blob_name, check_list_prefix};
+use storage::{
+    BlobMeta, BlobStore, ChunkStage, Error, Result, Stage, check_blob_name, check_list_prefix,
+};
 
 use crate::chunks;
 use crate::errors::failed;
-use crate::stage::KvStage;
+use crate::stage::KvChunks;
 use crate::store::Shared;
 use crate::tables::{BLOBS, BlobRow, RepositoryNumber};
 
@@ -92,6 +94,6 @@ impl BlobStore for KvBlobs {
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>> {
-        Ok(Box::new(KvStage::new(self.clone())))
+        Ok(Box::new(ChunkStage::new(KvChunks(self.clone()))))
     }
 }

@@ -9,7 +9,7 @@ use object::{HashKind, IdView, ObjectId, RefName};
 use redb::{ReadOnlyTable, ReadableTable as _};
 use storage::{
     Change, CommitError, Error, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
-    RefTransaction, RefView, ReflogLine, Result, Target, TargetView, check_edits, prefixes_of,
+    RefTransaction, RefView, Result, Target, TargetView, check_edits, check_ids, prefixes_of,
 };
 
 use crate::errors::failed;
@@ -63,16 +63,6 @@ impl KvRefs {
             reflogs: table(REFLOGS)?,
         })
     }
-
-    /// No ref may hold the null id or an id of another hash.
-    fn check_ids(&self, edit: &RefEdit) -> Result<()> {
-        match &edit.change {
-            Change::Update(Target::Id(id)) if id.is_null() || id.kind() != self.hash => {
-                Err(Error::corrupt(&edit.name, format!("cannot point at {id}")))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl RefStore for KvRefs {
@@ -82,12 +72,12 @@ impl RefStore for KvRefs {
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {
         check_edits(&tx.edits)?;
+        check_ids(&tx.edits, self.hash)?;
         let names: Vec<&RefName> = tx.edits.iter().map(|edit| &edit.name).collect();
         let hold = self.shared.held.take(self.repository, &names, self.shared.lock_wait)?;
         // Nobody else changes these rows from here on.
         let now = self.read()?;
         for edit in &tx.edits {
-            self.check_ids(edit)?;
             now.verify(edit)?;
         }
         Ok(Box::new(KvPrepared { refs: self, tx, _hold: hold }))
@@ -121,7 +111,7 @@ impl Prepared for KvPrepared<'_> {
                     Change::Update(new) => {
                         table.insert(&*key, &*encode_ref(new, &edit.peeled))?;
                         if let Some(line) = &edit.reflog {
-                            let text = reflog_text((edit.expected.target(), new), line, hash);
+                            let text = line.text((edit.expected.target(), new), hash);
                             let (first, end) = reflog_keys(&key);
                             let last = reflogs.range::<&[u8]>(&*first..&*end)?.next_back();
                             let number = match last.transpose()? {
@@ -159,19 +149,6 @@ fn reflog_keys(of_ref: &[u8]) -> (Vec<u8>, Vec<u8>) {
 
 fn line_number(key: &[u8]) -> u64 {
     key.last_chunk().map_or(0, |number| u64::from_be_bytes(*number))
-}
-
-/// A line of a reflog without its line feed.
-fn reflog_text(
-    (old, new): (Option<&Target>, &Target),
-    line: &ReflogLine,
-    hash: HashKind,
-) -> Vec<u8> {
-    let id = |target: Option<&Target>| target.and_then(Target::id).unwrap_or(ObjectId::null(hash));
-    let (old, new) = (id(old), id(Some(new)));
-    let message: Vec<u8> =
-        line.message.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
-    [format!("{old} {new} ").as_bytes(), &line.committer, b"\t", &message].concat()
 }
 
 impl KvSnapshot {

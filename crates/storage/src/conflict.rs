@@ -2,9 +2,9 @@
 //! git keeps a ref in a file of its name. Every store refuses them, files or not.
 
 use bstr::{BStr, ByteSlice as _};
-use object::RefName;
+use object::{HashKind, RefName};
 
-use crate::{CommitError, RefEdit};
+use crate::{Change, CommitError, Error, RefEdit, Result, Target};
 
 /// The names that would have to be directories for `name` to exist: of `refs/a/b/c`,
 /// `refs/a` and `refs/a/b`. `refs` itself is no ref name and left out.
@@ -33,10 +33,25 @@ pub fn check_edits(edits: &[RefEdit]) -> Result<(), CommitError> {
     Ok(())
 }
 
+/// Refuses edits by which a ref would hold the null id, or an id of another hash.
+///
+/// # Errors
+/// [`Error::Corrupt`], which names the ref.
+pub fn check_ids(edits: &[RefEdit], hash: HashKind) -> Result<()> {
+    for edit in edits {
+        if let Change::Update(Target::Id(id)) = &edit.change
+            && (id.is_null() || id.kind() != hash)
+        {
+            return Err(Error::corrupt(&edit.name, format!("cannot point at {id}")));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, Expected, Peeled};
+    use crate::{Expected, Peeled};
 
     fn deletes(names: &[&str]) -> Vec<RefEdit> {
         let edit = |name: &&str| RefEdit {

@@ -4,12 +4,13 @@
 //!
 //! Here are the traits, the strictest possible in-memory stores ([`MemoryRefs`],
 //! [`MemoryBlobs`], [`MemoryRepositories`]), wrappers that work over any store ([`PrefixBlobs`],
-//! [`LimitBlobs`], [`faulty`], [`metered`]) and, behind the feature `conformance`, the one test
+//! [`LimitBlobs`], [`faulty`], [`metered`]), [`ChunkStage`] for stores that keep blobs in rows, and, behind the feature `conformance`, the one test
 //! suite every backend runs.
 //!
 //! This crate must not know any backend's type, nor what the bytes of a blob mean.
 
 mod blobs;
+mod chunked;
 mod conflict;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -26,7 +27,8 @@ mod repositories;
 pub use blobs::{
     BlobMeta, BlobName, BlobStore, BlobWriter, Stage, check_blob_name, check_list_prefix,
 };
-pub use conflict::{check_edits, prefixes_of};
+pub use chunked::{ChunkStage, ChunkStore, ChunkedBlob};
+pub use conflict::{check_edits, check_ids, prefixes_of};
 pub use error::{Blame, CommitError, Error, Result};
 pub use limit::{BlobLimits, LimitBlobs};
 pub use memory::{MemoryBlobs, MemoryRefs, MemoryRepositories};

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice as _};
-use object::{IdView, ObjectId, RefName};
+use object::{HashKind, IdView, ObjectId, RefName};
 
 use crate::{CommitError, Result};
 
@@ -280,4 +280,16 @@ pub struct ReflogLine {
     pub committer: BString,
     /// One line; line feeds are written as spaces.
     pub message: BString,
+}
+
+impl ReflogLine {
+    /// The whole line as git writes it, without its line feed. A symbolic ref has no id to note.
+    pub fn text(&self, (old, new): (Option<&Target>, &Target), hash: HashKind) -> Vec<u8> {
+        let null = ObjectId::null(hash);
+        let old = old.and_then(Target::id).unwrap_or(null);
+        let new = new.id().unwrap_or(null);
+        let message = self.message.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte });
+        let message: Vec<u8> = message.collect();
+        [format!("{old} {new} ").as_bytes(), &self.committer, b"\t", &message].concat()
+    }
 }

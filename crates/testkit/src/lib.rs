@@ -7,6 +7,7 @@
 
 mod crashes;
 mod git;
+mod postgres;
 mod random;
 mod scenario;
 mod server;
@@ -15,6 +16,7 @@ mod transcript;
 
 pub use crashes::for_every_crash;
 pub use git::{GitOutput, RealGit};
+pub use postgres::Postgres;
 pub use random::Random;
 pub use scenario::{Change, FastImport, Mark, Scenario};
 pub use server::ServerProcess;

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("storage", 1),
     ("storage-disk", 2),
     ("storage-kv", 2),
+    ("storage-postgres", 2),
     ("repository", 3),
     ("serve", 4),
     ("host", 5),

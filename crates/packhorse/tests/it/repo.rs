@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use testkit::{RealGit, Scenario};
+use testkit::{Postgres, RealGit, Scenario};
 
 use crate::serving::packhorse;
 
@@ -59,8 +59,34 @@ fn assert_same(git: &RealGit, one: &Path, other: &Path) {
 
 #[test]
 fn there_and_back_again() {
+    goes_there_and_back_again(&RealGit::new(), "kv:repos.kv");
+}
+
+#[test]
+fn into_a_database_and_back_again() {
+    goes_there_and_back_again(&RealGit::new(), &Postgres::shared().database());
+}
+
+#[test]
+fn from_store_to_store() {
     let git = RealGit::new();
-    let origin = origin(&git, 300, 61);
+    let origin = origin(&git, 80, 66);
+    let postgres = Postgres::shared();
+    let database = postgres.database();
+    ok(&git, &["copy", "origin", "kv:repos.kv#a"]);
+    ok(&git, &["copy", "kv:repos.kv#a", &format!("{database}#b")]);
+    ok(&git, &["copy", &format!("{database}#b"), "back.git"]);
+    assert_same(&git, &origin, &git.path("back.git"));
+    // A chunk that is lost is told.
+    let name = database.rsplit('/').next().expect("a name");
+    postgres.sql(name, "DELETE FROM packhorse.chunk WHERE number = 0");
+    let told = fail(&git, &["fsck", &format!("{database}#b")]);
+    assert!(told.contains("a part of it is missing from the database"), "{told}");
+}
+
+fn goes_there_and_back_again(git: &RealGit, store: &str) {
+    let named = |name: &str| format!("{store}#{name}");
+    let origin = origin(git, 300, 61);
     // A configuration that names its work tree, and ends without a line feed.
     let config = origin.join(".git/config");
     let text = fs::read_to_string(&config).expect("readable");
@@ -68,16 +94,16 @@ fn there_and_back_again() {
     fs::write(&config, own).expect("written");
     git.commit_file(&origin, "loose.txt", "not packed\n");
     git.ok(&origin, &["tag", "-a", "-m", "annotated", "late"]);
-    ok(&git, &["import", "origin", "--store", "kv:repos.kv", "group/copy"]);
-    assert_eq!(ok(&git, &["list", "kv:repos.kv"]), "group/copy\n");
-    let words = ok(&git, &["fsck", "kv:repos.kv#group/copy"]);
+    ok(git, &["import", "origin", "--store", store, "group/copy"]);
+    assert_eq!(ok(git, &["list", store]), "group/copy\n");
+    let words = ok(git, &["fsck", &named("group/copy")]);
     assert!(words.contains("nothing is missing or damaged"), "{words}");
-    ok(&git, &["copy", "kv:repos.kv#group/copy", "kv:repos.kv#twice"]);
-    ok(&git, &["export", "--store", "kv:repos.kv", "twice", "back.git"]);
-    assert_same(&git, &origin, &git.path("back.git"));
+    ok(git, &["copy", &named("group/copy"), &named("twice")]);
+    ok(git, &["export", "--store", store, "twice", "back.git"]);
+    assert_same(git, &origin, &git.path("back.git"));
     assert_eq!(git.ok(git.path("back.git"), &["config", "core.bare"]).trim(), "true");
-    ok(&git, &["remove", "kv:repos.kv#group/copy"]);
-    assert_eq!(ok(&git, &["list", "kv:repos.kv"]), "twice\n");
+    ok(git, &["remove", &named("group/copy")]);
+    assert_eq!(ok(git, &["list", store]), "twice\n");
 }
 
 #[test]

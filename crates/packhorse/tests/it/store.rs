@@ -1,16 +1,19 @@
-//! Repositories in a key-value file, served to stock git as those of a folder are.
+//! Repositories in a store, served to stock git as those of a folder are.
 
 use std::path::Path;
 
-use testkit::{RealGit, Scenario};
+use testkit::{Postgres, RealGit, Scenario};
 
 use crate::serving::{Serving, packhorse, wait_until};
 
-fn serve(git: &RealGit, options: &[&str]) -> Serving {
+fn serve(git: &RealGit, store: &str, options: &[&str]) -> Serving {
     let mut command = packhorse(git);
-    let store = format!("kv:{}", git.path("repositories.kv").display());
-    command.args(["serve", "--store", &store, "--listen", "127.0.0.1:0"]).args(options);
+    command.args(["serve", "--store", store, "--listen", "127.0.0.1:0"]).args(options);
     Serving::spawn(git, command)
+}
+
+fn key_value_file(git: &RealGit) -> String {
+    format!("kv:{}", git.path("repositories.kv").display())
 }
 
 fn stop(mut server: Serving) {
@@ -35,13 +38,22 @@ fn assert_same(git: &RealGit, one: &Path, other: &Path) {
 #[test]
 fn a_key_value_file_is_served_like_a_folder() {
     let git = RealGit::new();
-    let origin = Scenario::realistic(400, 51).build(&git, "origin.git");
-    let server = serve(&git, &["--create-on-push"]);
+    is_served_like_a_folder(&git, &key_value_file(&git));
+}
+
+#[test]
+fn a_database_is_served_like_a_folder() {
+    is_served_like_a_folder(&RealGit::new(), &Postgres::shared().database());
+}
+
+fn is_served_like_a_folder(git: &RealGit, store: &str) {
+    let origin = Scenario::realistic(400, 51).build(git, "origin.git");
+    let server = serve(git, store, &["--create-on-push"]);
     let url = server.url("team/project.git");
     git.ok(&origin, &["push", "-q", "--mirror", &url]);
 
     let mirror = git.clone(&url, "mirror.git", &["--mirror", "--quiet"]);
-    assert_same(&git, &origin, &mirror);
+    assert_same(git, &origin, &mirror);
     let shallow = git.clone(&url, "shallow", &["--depth=3", "--quiet"]);
     git.ok(&shallow, &["fetch", "-q", "--deepen=5"]);
     git.ok(&shallow, &["fetch", "-q", "--unshallow"]);
@@ -68,13 +80,54 @@ fn a_key_value_file_is_served_like_a_folder() {
     stop(server);
 
     // What was acknowledged is there again.
-    let server = serve(&git, &[]);
+    let server = serve(git, store, &[]);
     let url = server.url("team/project.git");
     let again = git.clone(&url, "again.git", &["--mirror", "--quiet"]);
-    assert_same(&git, &mirror, &again);
+    assert_same(git, &mirror, &again);
     git.fail(git.root(), &["clone", "-q", &server.url("other"), "other"]);
     let words = git.fail(&work, &["push", "-q", &server.url("other"), "HEAD"]);
     assert!(words.contains("not found"), "{words}");
+}
+
+/// Two servers on one database know nothing of each other, and need not.
+#[test]
+fn servers_of_one_database_see_each_others_pushes() {
+    let git = RealGit::new();
+    let postgres = Postgres::shared();
+    let store = postgres.database();
+    let origin = Scenario::realistic(60, 52).build(&git, "origin.git");
+    let (one, other) = (serve(&git, &store, &["--create-on-push"]), serve(&git, &store, &[]));
+    git.ok(&origin, &["push", "-q", "--mirror", &one.url("a.git")]);
+    let work = git.clone(other.url("a.git"), "work", &["--quiet"]);
+    git.ok(&work, &["remote", "add", "one", &one.url("a.git")]);
+    for round in 0..6 {
+        git.commit_file(&work, "file.txt", format!("{round}\n"));
+        let (to, from) = if round % 2 == 0 { ("one", &other) } else { ("origin", &one) };
+        git.ok(&work, &["push", "-q", to, "HEAD"]);
+        let clone = git.clone(from.url("a.git"), format!("clone-{round}"), &["--quiet"]);
+        assert_eq!(git.rev_parse(&clone, "HEAD"), git.rev_parse(&work, "HEAD"));
+        git.fsck_strict(&clone);
+    }
+    stop(one);
+    stop(other);
+}
+
+#[test]
+fn a_server_whose_database_is_gone_says_so_and_recovers() {
+    let git = RealGit::new();
+    let postgres = Postgres::start();
+    let store = postgres.database();
+    let origin = Scenario::linear(3).build(&git, "origin.git");
+    let server = serve(&git, &store, &["--create-on-push"]);
+    let url = server.url("a.git");
+    git.ok(&origin, &["push", "-q", "--mirror", &url]);
+    postgres.stop();
+    git.fail(git.root(), &["clone", "-q", &url, "not-now"]);
+    git.fail(&origin, &["push", "-q", "--mirror", &server.url("b.git")]);
+    postgres.resume();
+    let clone = git.clone(&url, "again", &["--quiet"]);
+    git.fsck_strict(&clone);
+    assert!(server.log().contains("unavailable"), "{}", server.log());
 }
 
 #[test]
@@ -116,8 +169,8 @@ fn stores_that_cannot_be_served_are_named() {
     std::fs::write(&other, [b'x'; 10_000]).expect("written");
     let other = format!("kv:{}", other.display());
     assert!(fails(&["--store", &other]).contains("other"));
-    let _server = serve(&git, &[]);
-    let store = format!("kv:{}", git.path("repositories.kv").display());
+    let store = key_value_file(&git);
+    let _server = serve(&git, &store, &[]);
     let words = fails(&["--store", &store, "--listen", "127.0.0.1:0"]);
     assert!(words.contains("another process has the file open"), "{words}");
 }

@@ -56,38 +56,35 @@ fn copy_listed(
     }
     let (mut lacking, mut kept) = (Vec::new(), 0);
     for group in groups {
-        let mut lacks = false;
-        for file in &group.files {
-            lacks |= lacks_file(to, file)?;
-        }
-        match lacks {
-            true => lacking.push(group),
-            false => kept += group.files.len() as u64,
+        let count = group.files.len();
+        let files = group.files.into_iter().map(|file| Ok((lack(to, &file)?, file)));
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let files: Vec<_> =
+            files.into_iter().filter_map(|(lack, file)| Some((lack?, file))).collect();
+        kept += (count - files.len()) as u64;
+        if !files.is_empty() {
+            lacking.push((group.from, files));
         }
     }
     if transfer.rounds == 1 && transfer.files == 0 {
         transfer.kept = kept;
     }
-    let total = lacking.iter().flat_map(|group| &group.files).map(|file| file.size).sum();
+    let total = lacking.iter().flat_map(|(_, files)| files).map(|(_, file)| file.size).sum();
     let mut done = 0;
-    for group in lacking {
+    for (from_blobs, files) in lacking {
         let mut stage = to.blobs.stage()?;
-        for file in &group.files {
-            if to.blobs.stat(&file.name)?.is_some() {
-                // Of the right size it is the same; of another one it is damaged or older.
-                if !lacks_file(to, file)? {
-                    continue;
-                }
+        for (lack, file) in &files {
+            if *lack == Lack::Damaged {
                 stage.replace(&file.name)?;
             }
-            copy_file(&*group.from, file, (&mut *stage, from.hash), &mut |count| {
+            copy_file(&*from_blobs, file, (&mut *stage, from.hash), &mut |count| {
                 done += count;
                 Ok(progress.update(progress::Stage::Copying, done, Some(total))?)
             })?;
         }
         stage.publish()?;
-        transfer.files += group.files.len() as u64;
-        transfer.bytes += group.files.iter().map(|file| file.size).sum::<u64>();
+        transfer.files += files.len() as u64;
+        transfer.bytes += files.iter().map(|(_, file)| file.size).sum::<u64>();
     }
     if total > 0 {
         progress.finish(progress::Stage::Copying, done)?;
@@ -95,14 +92,23 @@ fn copy_listed(
     Ok(())
 }
 
+/// Why a file is to be copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    Missing,
+    /// It is there, and of another size: damaged, or older.
+    Damaged,
+}
+
 /// Whether a file is to be copied. Loose objects are the same whatever their size: somebody else
 /// compressed them in another way. Empty ones are what a crash leaves.
-fn lacks_file(to: &Parts, file: &BlobMeta) -> Result<bool> {
+fn lack(to: &Parts, file: &BlobMeta) -> Result<Option<Lack>> {
     let is_loose = !file.name.starts_with("pack/");
-    Ok(to.blobs.stat(&file.name)?.is_none_or(|there| match is_loose {
-        true => there.size == 0,
-        false => there.size != file.size,
-    }))
+    Ok(match to.blobs.stat(&file.name)? {
+        None => Some(Lack::Missing),
+        Some(there) if is_loose => (there.size == 0).then_some(Lack::Damaged),
+        Some(there) => (there.size != file.size).then_some(Lack::Damaged),
+    })
 }
 
 /// The packs of a store, each with the files that belong to it.

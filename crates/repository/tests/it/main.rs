@@ -13,5 +13,6 @@ mod incoming_refused;
 mod pack_builder;
 mod plan;
 mod repack;
+mod transfer;
 mod upkeep;
 mod upkeep_stopped;

@@ -7,7 +7,7 @@ pub(crate) mod kept;
 mod loose;
 mod packed_cache;
 mod packed_update;
-mod prepare;
+pub(crate) mod prepare;
 pub(crate) mod reflog;
 pub(crate) mod shallow;
 mod snapshot;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice as _};
-use object::{ObjectId, RefName};
+use object::{HashKind, ObjectId, RefName};
 use storage::{
     Change, CommitError, Error, Expected, Peeled, Prepared, RefEdit, RefTransaction, Result,
-    Target, check_edits, prefixes_of,
+    Target, check_edits, check_ids, prefixes_of,
 };
 
 use super::Inner;
@@ -64,9 +64,7 @@ pub(super) fn prepare<'a>(
     mut tx: RefTransaction,
 ) -> Result<Box<dyn Prepared + 'a>, CommitError> {
     check_edits(&tx.edits)?;
-    for edit in &tx.edits {
-        check_change(inner, edit)?;
-    }
+    check_changes(&tx.edits, inner.hash)?;
     tx.edits.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let (shallow_add, shallow_remove) = (tx.shallow_add, tx.shallow_remove);
     let mut changed = Directories::new();
@@ -105,17 +103,13 @@ pub(super) fn prepare<'a>(
     Ok(Box::new(PreparedFiles { inner, edits, packed, shallow, changed }))
 }
 
-fn check_change(inner: &Inner, edit: &RefEdit) -> Result<()> {
-    let refuse = |why: String| Err(Error::corrupt(&edit.name, why));
-    if edit.name.is_special_file() {
-        return refuse(format!("refusing to update pseudoref '{}'", edit.name));
+/// Refuses what no ref may become, in whatever form refs are kept.
+pub(crate) fn check_changes(edits: &[RefEdit], hash: HashKind) -> Result<()> {
+    if let Some(edit) = edits.iter().find(|edit| edit.name.is_special_file()) {
+        let why = format!("refusing to update pseudoref '{}'", edit.name);
+        return Err(Error::corrupt(&edit.name, why));
     }
-    match &edit.change {
-        Change::Update(Target::Id(id)) if id.is_null() || id.kind() != inner.hash => {
-            refuse(format!("cannot point at {id}"))
-        }
-        _ => Ok(()),
-    }
+    check_ids(edits, hash)
 }
 
 impl<'a> LockedEdit<'a> {

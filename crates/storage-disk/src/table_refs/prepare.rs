@@ -24,6 +24,7 @@ use storage::BlobStore as _;
 use super::{Inner, Stack};
 use crate::disk::Directories;
 use crate::lock::LockFile;
+use crate::refs::prepare::check_changes;
 use crate::refs::reflog::single_line;
 use crate::refs::shallow::ShallowUpdate;
 
@@ -49,8 +50,9 @@ pub(super) fn prepare(
     tx: RefTransaction,
 ) -> Result<Box<dyn Prepared + '_>, CommitError> {
     check_edits(&tx.edits)?;
+    check_changes(&tx.edits, inner.hash)?;
     for edit in &tx.edits {
-        check_change(inner, edit)?;
+        check_lengths(edit)?;
     }
     let mut prepared = PreparedTables { inner, lock: None, table: None, shallow: None };
     if !tx.edits.is_empty() {
@@ -73,24 +75,17 @@ pub(super) fn prepare(
     Ok(Box::new(prepared))
 }
 
-fn check_change(inner: &Inner, edit: &RefEdit) -> Result<()> {
-    let refuse = |why: String| Err(Error::corrupt(&edit.name, why));
-    if edit.name.is_special_file() {
-        return refuse(format!("refusing to update pseudoref '{}'", edit.name));
-    }
+/// Names and targets must fit into a block of a table.
+fn check_lengths(edit: &RefEdit) -> Result<()> {
     let target_bytes = match &edit.change {
         Change::Update(Target::Symbolic(target)) => target.len(),
         _ => 0,
     };
     if edit.name.len() + target_bytes > NAME_BYTES_MAX {
-        return refuse(format!("has more than {NAME_BYTES_MAX} bytes, too many for a reftable"));
+        let why = format!("has more than {NAME_BYTES_MAX} bytes, too many for a reftable");
+        return Err(Error::corrupt(&edit.name, why));
     }
-    match &edit.change {
-        Change::Update(Target::Id(id)) if id.is_null() || id.kind() != inner.hash => {
-            refuse(format!("cannot point at {id}"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 impl Inner {

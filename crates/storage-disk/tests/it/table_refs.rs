@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use object::{HashKind, ObjectId};
 use storage::{CommitError, Peeled, RefStore, RefTransaction, Target, conformance};
@@ -175,7 +174,6 @@ fn many_writers_of_both_kinds_lose_nothing() {
                     let now = scan(&*refs, "").len();
                     assert!(now >= seen, "{now} after {seen}");
                     seen = now;
-                    std::thread::sleep(Duration::from_millis(2));
                 }
             });
         }

@@ -10,8 +10,8 @@ use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 
 use crate::{
-    Change, CommitError, Error, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
-    RefTransaction, RefView, Result, Target, check_edits, prefixes_of,
+    Change, CommitError, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
+    RefTransaction, RefView, Result, Target, check_edits, check_ids, prefixes_of,
 };
 
 /// The strictest [`RefStore`].
@@ -72,10 +72,10 @@ impl RefStore for MemoryRefs {
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {
         check_edits(&tx.edits)?;
+        check_ids(&tx.edits, self.hash)?;
         let token = self.take_token(&tx)?;
         let mut next = State::clone(&self.state());
         for edit in &tx.edits {
-            self.check_ids(edit)?;
             next.verify(edit)?;
         }
         for edit in tx.edits {
@@ -127,16 +127,6 @@ impl MemoryRefs {
         }
         *writing = true;
         Ok(Token(self))
-    }
-
-    /// No ref may hold the null id or an id of another hash.
-    fn check_ids(&self, edit: &RefEdit) -> Result<()> {
-        match &edit.change {
-            Change::Update(Target::Id(id)) if id.is_null() || id.kind() != self.hash => {
-                Err(Error::corrupt(&edit.name, format!("cannot point at {id}")))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,0 +1,266 @@
+//! Blobs in the making: chunks of no published blob, which belong to this server's row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use postgres::Client;
+use postgres::types::Type;
+use storage::{ChunkStore, ChunkedBlob, Error, Result};
+
+use crate::blobs::{PgBlobs, read_staged};
+use crate::connections::Connection;
+use crate::errors::{failed, is_orphan, removed};
+use crate::schema::CHUNK_BYTES;
+
+/// The chunks of one stage.
+pub(crate) struct PgChunks {
+    blobs: PgBlobs,
+    /// Tells its reservations from those of other stages, here and elsewhere.
+    stage: i64,
+}
+
+impl PgChunks {
+    pub fn new(blobs: PgBlobs) -> Result<Self> {
+        let row = blobs
+            .shared
+            .connections
+            .with(|client| client.query_typed_one("SELECT nextval('packhorse.stages')", &[]))?;
+        Ok(PgChunks { blobs, stage: row.get(0) })
+    }
+
+    fn failed(&self) -> impl FnOnce(postgres::Error) -> Error {
+        let what = &self.blobs.shared.connections.what;
+        move |error| match is_orphan(&error) {
+            true => removed(),
+            false => failed(what)(error),
+        }
+    }
+
+    /// Every reservation that is used must still be held.
+    fn check_reserved(&self, connection: &mut Connection<'_>, names: &[&str]) -> Result<()> {
+        let held = connection
+            .query_typed(
+                "SELECT name FROM packhorse.reserved
+                     WHERE repository = $1 AND stage = $2 AND name = ANY($3) FOR UPDATE",
+                &[
+                    (&self.blobs.repository.0, Type::INT8),
+                    (&self.stage, Type::INT8),
+                    (&names, Type::TEXT_ARRAY),
+                ],
+            )
+            .map_err(self.failed())?;
+        let held: BTreeSet<&str> = held.iter().map(|row| row.get(0)).collect();
+        match names.iter().find(|name| !held.contains(*name)) {
+            None => Ok(()),
+            Some(lost) => {
+                let lock = "a server that took over when this one was not seen".to_owned();
+                Err(Error::Locked { what: (*lost).to_owned(), lock })
+            }
+        }
+    }
+
+    /// No chunk may have been dropped because this server was taken for dead.
+    fn take_over(&self, connection: &mut Connection<'_>, chunks: &[i64]) -> Result<()> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let taken = connection
+            .query_typed(
+                "DELETE FROM packhorse.staged WHERE chunks = ANY($1) RETURNING chunks",
+                &[(&chunks, Type::INT8_ARRAY)],
+            )
+            .map_err(self.failed())?;
+        if taken.len() == chunks.len() {
+            return Ok(());
+        }
+        let words = "what was staged is gone: this server was not seen for too long";
+        let source = io::Error::new(io::ErrorKind::TimedOut, words);
+        Err(Error::Unavailable { what: self.blobs.shared.connections.what.clone(), source })
+    }
+}
+
+/// Adds rows of chunks, from the `first` one on.
+fn insert_chunks(
+    client: &mut Client,
+    chunks: i64,
+    first: u64,
+    bytes: &[u8],
+) -> Result<(), postgres::Error> {
+    let parts: Vec<&[u8]> = bytes.chunks(CHUNK_BYTES as usize).collect();
+    let first = i32::try_from(first).unwrap_or(i32::MAX);
+    client
+        .query_typed(
+            "INSERT INTO packhorse.chunk (chunks, number, bytes)
+                 SELECT $1, $2 + at::integer - 1, part
+                     FROM unnest($3::bytea[]) WITH ORDINALITY AS parts (part, at)",
+            &[(&chunks, Type::INT8), (&first, Type::INT4), (&parts, Type::BYTEA_ARRAY)],
+        )
+        .map(drop)
+}
+
+impl ChunkStore for PgChunks {
+    fn chunk_bytes(&self) -> u64 {
+        CHUNK_BYTES
+    }
+
+    fn new_chunks(&self) -> Result<u64> {
+        let row = self.blobs.shared.connections.with(|client| {
+            client.query_typed_one(
+                "INSERT INTO packhorse.staged (chunks, node)
+                     VALUES (nextval('packhorse.chunks'), $1) RETURNING chunks",
+                &[(&self.blobs.shared.node.number, Type::INT8)],
+            )
+        })?;
+        Ok(row.get::<_, i64>(0).cast_unsigned())
+    }
+
+    fn append(&self, chunks: u64, first: u64, bytes: Vec<u8>) -> Result<()> {
+        let shared = &self.blobs.shared;
+        let mut connection = shared.connections.begin(shared.lock_wait)?;
+        // It need not be on the disk before the transaction is that publishes it.
+        connection.batch_execute("SET LOCAL synchronous_commit = off").map_err(self.failed())?;
+        insert_chunks(&mut connection, chunks.cast_signed(), first, &bytes)
+            .map_err(self.failed())?;
+        connection.commit()
+    }
+
+    fn read_appended(
+        &self,
+        (chunks, size): (u64, u64),
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<Bytes> {
+        read_staged(&self.blobs.shared, (chunks.cast_signed(), size), name, range)
+    }
+
+    fn forget(&self, chunks: u64) -> Result<()> {
+        let chunks = chunks.cast_signed();
+        let gone = self.blobs.shared.connections.with(|client| {
+            client.query_typed(
+                "WITH gone AS (DELETE FROM packhorse.staged WHERE chunks = $1 RETURNING chunks)
+                 DELETE FROM packhorse.chunk USING gone WHERE chunk.chunks = gone.chunks",
+                &[(&chunks, Type::INT8)],
+            )
+        });
+        gone.map(drop)
+    }
+
+    fn reserve(&self, name: &str) -> Result<()> {
+        let shared = &self.blobs.shared;
+        let lease = shared.lease.as_secs_f64();
+        let mut connection = shared.connections.begin(shared.lock_wait)?;
+        let reserved = connection
+            .query_typed_opt(
+                "INSERT INTO packhorse.reserved AS held (repository, name, node, stage)
+                     VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (repository, name) DO UPDATE
+                         SET node = excluded.node, stage = excluded.stage
+                         WHERE (SELECT seen FROM packhorse.node WHERE number = held.node)
+                             < clock_timestamp() - make_interval(secs => $5)
+                     RETURNING stage",
+                &[
+                    (&self.blobs.repository.0, Type::INT8),
+                    (&name, Type::TEXT),
+                    (&shared.node.number, Type::INT8),
+                    (&self.stage, Type::INT8),
+                    (&lease, Type::FLOAT8),
+                ],
+            )
+            .map_err(self.failed())?;
+        connection.commit()?;
+        match reserved {
+            Some(_) => Ok(()),
+            None => Err(Error::Locked { what: name.to_owned(), lock: "another stage".to_owned() }),
+        }
+    }
+
+    fn release(&self, name: &str) {
+        let released = self.blobs.shared.connections.with(|client| {
+            client.query_typed(
+                "DELETE FROM packhorse.reserved WHERE repository = $1 AND name = $2 AND stage = $3",
+                &[
+                    (&self.blobs.repository.0, Type::INT8),
+                    (&name, Type::TEXT),
+                    (&self.stage, Type::INT8),
+                ],
+            )
+        });
+        if let Err(error) = released {
+            tracing::warn!(%error, "a reservation ends with this server's lease");
+        }
+    }
+
+    fn publish(
+        &self,
+        blobs: &BTreeMap<String, ChunkedBlob>,
+        reserved: &BTreeSet<String>,
+    ) -> Result<()> {
+        let shared = &self.blobs.shared;
+        let mut connection = shared.connections.begin(shared.lock_wait)?;
+        let replaced: Vec<&str> =
+            reserved.iter().filter(|name| blobs.contains_key(*name)).map(String::as_str).collect();
+        if !replaced.is_empty() {
+            self.check_reserved(&mut connection, &replaced)?;
+        }
+        let staged: Vec<i64> =
+            blobs.values().filter_map(|blob| Some(blob.chunks?.cast_signed())).collect();
+        self.take_over(&mut connection, &staged)?;
+        for (name, blob) in blobs {
+            self.publish_one(&mut connection, name, blob, reserved.contains(name))?;
+        }
+        connection.commit()
+    }
+}
+
+impl PgChunks {
+    fn publish_one(
+        &self,
+        connection: &mut Connection<'_>,
+        name: &str,
+        blob: &ChunkedBlob,
+        replaces: bool,
+    ) -> Result<()> {
+        let staged = blob.chunks.map(u64::cast_signed);
+        let size = blob.size().cast_signed();
+        // Of a name that is there already, one of both loses its chunks.
+        let row = connection
+            .query_typed_one(
+                "WITH old AS (
+                     SELECT chunks FROM packhorse.blob WHERE repository = $1 AND name = $2 FOR UPDATE
+                 ), new AS (
+                     INSERT INTO packhorse.blob (repository, name, chunks, size, modified)
+                         SELECT $1, $2, coalesce($3, nextval('packhorse.chunks')), $4, $5
+                             WHERE $6 OR NOT EXISTS (SELECT FROM old)
+                         ON CONFLICT (repository, name) DO UPDATE
+                             SET chunks = excluded.chunks, size = excluded.size,
+                                 modified = excluded.modified
+                             WHERE $6
+                         RETURNING chunks
+                 ), loser AS (
+                     SELECT chunks FROM old WHERE EXISTS (SELECT FROM new)
+                     UNION ALL SELECT $3 WHERE NOT EXISTS (SELECT FROM new)
+                 ), gone AS (
+                     DELETE FROM packhorse.chunk USING loser WHERE chunk.chunks = loser.chunks
+                 )
+                 SELECT (SELECT chunks FROM new)",
+                &[
+                    (&self.blobs.repository.0, Type::INT8),
+                    (&name, Type::TEXT),
+                    (&staged, Type::INT8),
+                    (&size, Type::INT8),
+                    (&blob.modified, Type::TIMESTAMPTZ),
+                    (&replaces, Type::BOOL),
+                ],
+            )
+            .map_err(self.failed())?;
+        match row.get::<_, Option<i64>>(0) {
+            Some(chunks) if !blob.tail.is_empty() => {
+                let first = blob.appended / CHUNK_BYTES;
+                insert_chunks(connection, chunks, first, &blob.tail).map_err(self.failed())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The database, and the repositories in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bstr::ByteSlice as _;
+use object::HashKind;
+use postgres::Config;
+use postgres::config::Host;
+use postgres::types::Type;
+use storage::{
+    BlobStore, Error, NewRepository, RefStore, RepositoryStore, Result, Stored,
+    check_repository_name,
+};
+
+use crate::blobs::PgBlobs;
+use crate::connections::Connections;
+use crate::errors::failed;
+use crate::node::Node;
+use crate::refs::PgRefs;
+use crate::schema;
+
+/// How a database is used.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// The password, unless the URL has one.
+    pub password: Option<String>,
+    /// The most connections at a time.
+    pub connections_max: usize,
+    /// How long a call waits for one of them, and for the database to take a new one.
+    pub connection_wait: Duration,
+    /// How long a transaction waits for another that holds one of its rows.
+    pub lock_wait: Duration,
+    /// What a server has reserved is given to others when it has not been seen for this long. A
+    /// server is seen three times in that time.
+    pub lease: Duration,
+    /// What a server has staged is dropped when it has not been seen for this long.
+    pub staged_keep: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions {
+            password: None,
+            connections_max: 16,
+            connection_wait: Duration::from_secs(10),
+            lock_wait: Duration::from_secs(1),
+            lease: Duration::from_secs(60),
+            staged_keep: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// Repositories in one database.
+#[derive(Clone)]
+pub struct PgStore {
+    shared: Arc<Shared>,
+}
+
+/// What everything made from one store shares.
+pub(crate) struct Shared {
+    pub connections: Arc<Connections>,
+    pub node: Node,
+    pub lock_wait: Duration,
+    pub lease: Duration,
+}
+
+/// Tells repositories apart; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RepositoryNumber(pub i64);
+
+impl PgStore {
+    /// Connects to the database of a URL (`postgres://USER@HOST/DATABASE`, as PostgreSQL's own
+    /// programs take it), and makes or updates the tables.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when there is no answer, [`Error::Refused`] for wrong credentials,
+    /// [`Error::Unsupported`] for a URL that makes no sense or tables of a newer program.
+    pub fn open(url: &str, options: &OpenOptions) -> Result<Self> {
+        let mut config: Config = url.parse().map_err(|error: postgres::Error| {
+            let detail = format!("this is no URL of a PostgreSQL database: {error}");
+            Error::Unsupported { what: "PostgreSQL".to_owned(), detail }
+        })?;
+        if let (None, Some(password)) = (config.get_password(), &options.password) {
+            config.password(password);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(options.connection_wait);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(options.connection_wait);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("packhorse");
+        }
+        let (what, most) = (address(&config), options.connections_max);
+        let connections = Connections::new(config, what, most, options.connection_wait);
+        schema::prepare(&connections)?;
+        let connections = Arc::new(connections);
+        let node = Node::start(&connections, options.lease, options.staged_keep)?;
+        let (lock_wait, lease) = (options.lock_wait, options.lease);
+        let shared = Shared { connections, node, lock_wait, lease };
+        Ok(PgStore { shared: Arc::new(shared) })
+    }
+}
+
+/// Where a database is, without a password.
+fn address(config: &Config) -> String {
+    let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
+        let ports = config.get_ports();
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            #[cfg(unix)]
+            Host::Unix(path) => format!("{}:{port}", path.display()),
+        }
+    });
+    let hosts: Vec<_> = hosts.collect();
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("postgres://{}/{database}", hosts.join(","))
+}
+
+impl RepositoryStore for PgStore {
+    fn names(&self, after: &str, most: usize) -> Result<Vec<String>> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = self.shared.connections.with(|client| {
+            client.query_typed(
+                "SELECT name FROM packhorse.repository WHERE name > $1 ORDER BY name LIMIT $2",
+                &[(&after, Type::TEXT), (&most, Type::INT8)],
+            )
+        })?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Stored>> {
+        if check_repository_name(name).is_err() {
+            return Ok(None);
+        }
+        let row = self.shared.connections.with(|client| {
+            client.query_typed_opt(
+                "SELECT number, hash, config FROM packhorse.repository WHERE name = $1",
+                &[(&name, Type::TEXT)],
+            )
+        })?;
+        let Some(row) = row else { return Ok(None) };
+        let version: i16 = row.get(1);
+        let mut kinds = [HashKind::Sha1, HashKind::Sha256].into_iter();
+        let hash = kinds.find(|kind| i16::from(kind.format_version()) == version);
+        let unknown = || Error::corrupt(name, format!("hash {version} is not known"));
+        Ok(Some(Stored {
+            number: row.get::<_, i64>(0).cast_unsigned(),
+            hash: hash.ok_or_else(unknown)?,
+            config: row.get(2),
+        }))
+    }
+
+    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>) {
+        let number = RepositoryNumber(stored.number.cast_signed());
+        let refs = PgRefs::new(self.shared.clone(), number, stored.hash);
+        (Arc::new(refs), Arc::new(PgBlobs::new(self.shared.clone(), number)))
+    }
+
+    fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {
+        check_repository_name(name)?;
+        let hash = i16::from(new.hash.format_version());
+        let head = new.head.as_bytes();
+        let made = self.shared.connections.with(|client| {
+            client.query_typed_opt(
+                "WITH made AS (
+                     INSERT INTO packhorse.repository (name, hash, config) VALUES ($1, $2, $3)
+                         ON CONFLICT (name) DO NOTHING RETURNING number
+                 )
+                 INSERT INTO packhorse.ref (repository, name, symbolic)
+                     SELECT number, 'HEAD', $4 FROM made RETURNING repository",
+                &[
+                    (&name, Type::TEXT),
+                    (&hash, Type::INT2),
+                    (&new.config, Type::BYTEA),
+                    (&head, Type::BYTEA),
+                ],
+            )
+        })?;
+        Ok(made.is_some())
+    }
+
+    fn remove(&self, name: &str) -> Result<bool> {
+        if check_repository_name(name).is_err() {
+            return Ok(false);
+        }
+        let connections = &self.shared.connections;
+        let failed = || failed(&connections.what);
+        let mut connection = connections.begin(self.shared.lock_wait)?;
+        // Held against new blobs, which refer to the row.
+        let row = connection
+            .query_typed_opt(
+                "SELECT number FROM packhorse.repository WHERE name = $1 FOR UPDATE",
+                &[(&name, Type::TEXT)],
+            )
+            .map_err(failed())?;
+        let Some(row) = row else { return Ok(false) };
+        let number: i64 = row.get(0);
+        for statement in [
+            "DELETE FROM packhorse.chunk USING packhorse.blob
+                 WHERE blob.repository = $1 AND chunk.chunks = blob.chunks",
+            "DELETE FROM packhorse.repository WHERE number = $1",
+        ] {
+            connection.query_typed(statement, &[(&number, Type::INT8)]).map_err(failed())?;
+        }
+        connection.commit()?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_database_without_its_password() {
+        let config = "postgres://me:secret@db.example:5433/git".parse().expect("a URL");
+        assert_eq!(address(&config), "postgres://db.example:5433/git");
+        let config = "host=/run/postgresql user=me".parse().expect("words");
+        assert_eq!(address(&config), "postgres:///run/postgresql:5432/me");
+    }
+}

@@ -1,0 +1,157 @@
+//! A PostgreSQL server of a test's own: one for all tests of a program that want one.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::TempDir;
+
+/// Whom the server runs as when the tests run as root, which it refuses.
+const NOBODY: u32 = 65534;
+
+/// The server's only user.
+const USER: &str = "git";
+
+/// Where the test programs of one run of the check look for PostgreSQL's own programs, besides
+/// `PATH`: where distributions put them.
+const FOLDER_OF_VERSIONS: &str = "/usr/lib/postgresql";
+
+/// A running server, stopped on drop. It listens on a socket in a folder only.
+#[derive(Debug)]
+pub struct Postgres {
+    programs: PathBuf,
+    folder: TempDir,
+    databases: AtomicU32,
+}
+
+static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+
+impl Postgres {
+    /// The server of this test program, started unless it runs already.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed: `cargo xtask check` does that.
+    pub fn shared() -> Arc<Postgres> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return running;
+        }
+        let started = Arc::new(Postgres::start());
+        *shared = Arc::downgrade(&started);
+        started
+    }
+
+    /// A server that no other test knows, to be stopped and started again.
+    pub fn start() -> Postgres {
+        let programs = programs().expect("PostgreSQL is installed (cargo xtask check does that)");
+        let server = Postgres { programs, folder: TempDir::new(), databases: AtomicU32::new(0) };
+        if rustix::process::geteuid().is_root() {
+            chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        }
+        let data = server.data();
+        let init = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
+        server.run(server.program("initdb").args(init).arg(&data));
+        server.resume();
+        server
+    }
+
+    /// Starts it again, after [`Postgres::stop`].
+    pub fn resume(&self) {
+        let folder = self.folder.path().display();
+        // Nothing here survives the machine anyway.
+        let options = format!(
+            "-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+        );
+        let log = self.folder.join("log");
+        let mut start = self.program("pg_ctl");
+        start.args(["-w", "-s", "-o", &options, "-l"]).arg(log).arg("-D").arg(self.data());
+        self.run(start.arg("start"));
+    }
+
+    /// Stops it at once, as if its machine had died.
+    pub fn stop(&self) {
+        self.run(
+            self.program("pg_ctl")
+                .args(["-s", "-m", "immediate", "-D"])
+                .arg(self.data())
+                .arg("stop"),
+        );
+    }
+
+    /// The URL of a new, empty database.
+    pub fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// The URL of a database of this server.
+    pub fn url(&self, database: &str) -> String {
+        let folder = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}@{folder}/{database}")
+    }
+
+    /// What a statement answers, as text without decoration.
+    ///
+    /// # Panics
+    /// When the statement fails.
+    pub fn sql(&self, database: &str, statement: &str) -> String {
+        let mut psql = self.program("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database]);
+        psql.arg("-h").arg(self.folder.path()).args(["-c", statement]);
+        self.run(&mut psql)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(self.folder.path()).env("LC_ALL", "C");
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    fn run(&self, command: &mut Command) -> String {
+        let log = self.folder.join("output");
+        let file = std::fs::File::create(&log).expect("a file in our own folder");
+        // Not a pipe: the server would hold it open.
+        let errors = file.try_clone().expect("a second handle");
+        let status = command.stdout(file).stderr(errors).status();
+        let status = status.unwrap_or_else(|why| panic!("start {command:?}: {why}"));
+        let said = std::fs::read_to_string(&log).expect("text");
+        assert!(status.success(), "{command:?}: {status}\n{said}");
+        said.trim_end().to_owned()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let mut stop = self.program("pg_ctl");
+        stop.args(["-s", "-m", "immediate", "-D"]).arg(self.data()).arg("stop");
+        let _ = stop.status();
+    }
+}
+
+/// The folder of the newest `initdb` there is.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir(FOLDER_OF_VERSIONS).into_iter().flatten().flatten();
+    let mut versions: Vec<_> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())))
+        .collect();
+    versions.sort();
+    let packaged = versions.into_iter().rev().map(|(_, folder)| folder.join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    packaged.chain(on_path).find(|folder: &PathBuf| has(folder))
+}
+
+fn has(folder: &Path) -> bool {
+    ["initdb", "pg_ctl", "psql"].iter().all(|name| folder.join(name).is_file())
+}
