@@ -112,6 +112,7 @@ impl Admitted {
             now: self.settings.now,
         }
         .run(input, output)?;
+        (self.settings.memory_freed)();
         Ok(Outcome::default())
     }
 

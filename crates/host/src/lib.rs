@@ -59,7 +59,11 @@ impl Host {
     /// A host over a catalogue of repositories.
     pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
         let keeper = Arc::new(Keeper::new(settings.upkeep.clone()));
-        let turns = Arc::new(Turns::new(settings.turns.clone(), settings.engine.memory.clone()));
+        let turns = Arc::new(Turns::new(
+            settings.turns.clone(),
+            settings.engine.memory.clone(),
+            settings.memory_freed,
+        ));
         let catalogue = Arc::new(catalogue);
         Host {
             catalogue,

@@ -78,6 +78,8 @@ pub struct Settings {
     pub now: fn() -> Instant,
     /// Seconds since 1970.
     pub now_seconds: fn() -> u64,
+    /// Called when much memory has just been freed, which an allocator may like to keep.
+    pub memory_freed: fn(),
 }
 
 /// Looks up an environment variable.
@@ -113,6 +115,7 @@ impl Default for Settings {
             now_seconds: || {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
             },
+            memory_freed: || (),
         }
     }
 }

@@ -36,6 +36,7 @@ impl Default for TurnSettings {
 pub(crate) struct Turns {
     settings: TurnSettings,
     memory: Arc<MemoryPool>,
+    memory_freed: fn(),
     line: Mutex<Line>,
     changed: Condvar,
 }
@@ -112,8 +113,9 @@ impl Line {
 }
 
 impl Turns {
-    pub fn new(settings: TurnSettings, memory: Arc<MemoryPool>) -> Self {
-        Turns { settings, memory, line: Mutex::default(), changed: Condvar::new() }
+    pub fn new(settings: TurnSettings, memory: Arc<MemoryPool>, memory_freed: fn()) -> Self {
+        let (line, changed) = Default::default();
+        Turns { settings, memory, memory_freed, line, changed }
     }
 
     /// The gate of one request.
@@ -204,6 +206,7 @@ impl Drop for AtWork {
     fn drop(&mut self) {
         self.turns.lock().end(&self.caller);
         self.turns.changed.notify_all();
+        (self.turns.memory_freed)();
     }
 }
 
@@ -244,7 +247,7 @@ mod tests {
 
     fn turns(concurrent_fetches: usize, wait_max: Duration, bytes: usize) -> Arc<Turns> {
         let settings = TurnSettings { concurrent_fetches, wait_max };
-        Arc::new(Turns::new(settings, Arc::new(MemoryPool::new(bytes))))
+        Arc::new(Turns::new(settings, Arc::new(MemoryPool::new(bytes)), || ()))
     }
 
     fn refused(turns: &Arc<Turns>, bytes: usize) -> Option<String> {

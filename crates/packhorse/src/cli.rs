@@ -57,6 +57,12 @@ pub struct ServeOptions {
     /// made when there is none, or postgres://USER@HOST/DATABASE.
     #[arg(long, value_name = "URL", conflicts_with = "directory")]
     pub store: Option<String>,
+    /// Keep refs in this store, and objects in that of --blobs.
+    #[arg(long, value_name = "URL", requires = "blobs", conflicts_with_all = ["directory", "store"])]
+    pub refs: Option<String>,
+    /// Keep objects in this store, which may be dir:DIRECTORY, and refs in that of --refs.
+    #[arg(long, value_name = "URL", requires = "refs")]
+    pub blobs: Option<String>,
     /// Address and port, or a port of this machine alone; port 0 is any free one
     /// [default: 127.0.0.1:8417].
     #[arg(long, value_name = "ADDR", value_parser = crate::listen::parse)]

@@ -14,6 +14,10 @@ pub struct FileConfig {
     pub directory: Option<PathBuf>,
     /// The store to serve in place of a folder, by its URL; a file in it as above.
     pub store: Option<String>,
+    /// The store of refs, when objects are in another one.
+    pub refs: Option<String>,
+    /// The store of objects, when refs are in another one.
+    pub blobs: Option<String>,
     /// Address and port to listen on, or a port of this machine alone.
     #[serde(default, deserialize_with = "crate::listen::from_config")]
     pub listen: Option<SocketAddr>,
@@ -32,6 +36,9 @@ pub struct FileConfig {
     /// Maintenance behind the traffic.
     #[serde(default)]
     pub maintenance: MaintenanceConfig,
+    /// The folder this file lies in, from which paths in it are seen.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// How a key-value file is used.
     #[serde(default)]
     pub kv: KvConfig,
@@ -139,12 +146,8 @@ pub fn read(path: &Path) -> Result<FileConfig, String> {
         .map_err(|error| format!("cannot read '{}': {error}", path.display()))?;
     let mut config: FileConfig =
         toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    config.directory = config.directory.map(|directory| folder.join(directory));
-    config.store = config.store.map(|url| match url.strip_prefix("kv:") {
-        Some(file) if !file.is_empty() => format!("kv:{}", folder.join(file).display()),
-        _ => url,
-    });
+    config.folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    config.directory = config.directory.map(|directory| config.folder.join(directory));
     Ok(config)
 }
 

@@ -1,6 +1,9 @@
-//! What the machine has.
+//! What the machine has, and what it is given back.
 
 use std::fs;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// The part of the machine's memory that requests share unless told otherwise.
 const SHARED_PART: u64 = 4;
@@ -14,6 +17,48 @@ pub fn shared_memory_bytes() -> usize {
     let usable = limits.into_iter().flatten().min().unwrap_or(0);
     usize::try_from((usable / SHARED_PART).max(SHARED_BYTES_MIN)).unwrap_or(usize::MAX)
 }
+
+/// Freed memory is given back this long after it was freed, all at once.
+const GIVE_BACK_PAUSE: Duration = Duration::from_millis(50);
+
+static FREED: OnceLock<SyncSender<()>> = OnceLock::new();
+
+/// Notes that much memory was freed: soon the allocator gives it back to the system. Never waits.
+///
+/// An allocator keeps what many threads have freed, each a few megabytes, for as long as the process
+/// runs; a small machine would like to use it otherwise.
+pub fn memory_freed() {
+    let sender = FREED.get_or_init(|| {
+        let (sender, receiver) = sync_channel(1);
+        let work = move || give_back(&receiver);
+        if let Err(error) = std::thread::Builder::new().name("memory".to_owned()).spawn(work) {
+            tracing::debug!("freed memory is kept: {error}");
+        }
+        sender
+    });
+    // Whoever finds it full has been heard already.
+    let _ = sender.try_send(());
+}
+
+fn give_back(freed: &Receiver<()>) {
+    while freed.recv().is_ok() {
+        std::thread::sleep(GIVE_BACK_PAUSE);
+        trim();
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn trim() {
+    // SAFETY: malloc_trim(3) may be called by any thread at any time.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Others give it back by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim() {}
 
 /// `MemTotal` of proc_meminfo(5).
 fn memory_of_machine() -> Option<u64> {

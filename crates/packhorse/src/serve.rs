@@ -105,22 +105,49 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
         push_access,
         create_on_push: options.create_on_push || file.create_on_push,
         upkeep: upkeep_settings(&file.maintenance),
+        memory_freed: machine::memory_freed,
         ..Settings::default()
     };
     let mut http = HttpSettings::default();
     set_limits(&file.limits, &mut settings, &mut http);
-    let stores = StoresConfig { kv: file.kv.clone(), postgres: file.postgres.clone() };
-    let store = |url: &str| Ok::<_, String>(Served::Store(StoreUrl::parse(url)?, stores.clone()));
-    let served = match (options.store, options.directory, file.store, file.directory) {
-        (Some(url), ..) => store(&url)?,
-        (None, Some(directory), ..) => Served::Directory(directory),
-        (None, None, Some(_), Some(_)) => {
-            return Err("the configuration names both a directory and a store".to_owned());
-        }
-        (None, None, Some(url), None) => store(&url)?,
-        (None, None, None, directory) => Served::Directory(directory.unwrap_or_else(|| ".".into())),
-    };
+    let served = served(&options, &file)?;
     Ok(Plan { served, listen, allow_anonymous_push, settings, http })
+}
+
+/// What is served: what the command line says, or else the file.
+fn served(options: &ServeOptions, file: &FileConfig) -> Result<Served, String> {
+    let stores = StoresConfig { kv: file.kv.clone(), postgres: file.postgres.clone() };
+    let given = store_url(&options.store, &options.refs, &options.blobs)?;
+    if let Some(url) = given {
+        return Ok(Served::Store(StoreUrl::parse(&url)?, stores));
+    }
+    if let Some(directory) = &options.directory {
+        return Ok(Served::Directory(directory.clone()));
+    }
+    match (store_url(&file.store, &file.refs, &file.blobs)?, &file.directory) {
+        (Some(_), Some(_)) => {
+            Err("the configuration names both a directory and a store".to_owned())
+        }
+        (Some(url), None) => {
+            Ok(Served::Store(StoreUrl::parse(&url)?.seen_from(&file.folder), stores))
+        }
+        (None, directory) => Ok(Served::Directory(directory.clone().unwrap_or_else(|| ".".into()))),
+    }
+}
+
+/// The URL of one store, or of two.
+fn store_url(
+    store: &Option<String>,
+    refs: &Option<String>,
+    blobs: &Option<String>,
+) -> Result<Option<String>, String> {
+    match (store, refs, blobs) {
+        (None, None, None) => Ok(None),
+        (Some(store), None, None) => Ok(Some(store.clone())),
+        (None, Some(refs), Some(blobs)) => Ok(Some(format!("{refs}+{blobs}"))),
+        (None, ..) => Err("refs and blobs are named together, each with a store".to_owned()),
+        (Some(_), ..) => Err("a store is named, and others for refs or blobs".to_owned()),
+    }
 }
 
 fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSettings) {

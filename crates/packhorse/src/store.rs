@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::RepositoryStore;
+use storage::{MixedStore, ObjectsOf, ObjectsStore, RepositoryStore};
+use storage_disk::FolderObjects;
 use storage_kv::KvStore;
 use storage_postgres::PgStore;
 
 use crate::config::{KvConfig, PostgresConfig};
 
 /// How the URLs of stores begin.
-const SCHEMES: &[&str] = &["kv", "postgres", "postgresql"];
+const SCHEMES: &[&str] = &["kv", "postgres", "postgresql", "dir"];
 
 /// What a store's URL names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub enum StoreUrl {
     KeyValueFile(String),
     /// `postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE`: the whole URL.
     Postgres(String),
+    /// `dir:DIRECTORY`: objects only.
+    Folder(String),
+    /// `REFS+OBJECTS`: two stores.
+    Mixed(Box<StoreUrl>, Box<StoreUrl>),
 }
 
 /// How stores of each kind are used.
@@ -36,8 +41,24 @@ impl StoreUrl {
     /// # Errors
     /// Words, for a URL of no known kind.
     pub fn parse(url: &str) -> Result<Self, String> {
+        match split_mixed(url) {
+            None => match Self::parse_one(url)? {
+                StoreUrl::Folder(_) => {
+                    Err(format!("'{url}' is for objects only: REFS+{url}, with a store of refs"))
+                }
+                store => Ok(store),
+            },
+            Some((refs, objects)) => {
+                let (refs, objects) = (Self::parse(refs)?, Self::parse_one(objects)?);
+                Ok(StoreUrl::Mixed(Box::new(refs), Box::new(objects)))
+            }
+        }
+    }
+
+    fn parse_one(url: &str) -> Result<Self, String> {
         match url.split_once(':') {
             Some(("kv", file)) if !file.is_empty() => Ok(StoreUrl::KeyValueFile(file.to_owned())),
+            Some(("dir", path)) if !path.is_empty() => Ok(StoreUrl::Folder(path.to_owned())),
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
                 Ok(StoreUrl::Postgres(url.to_owned()))
             }
@@ -72,6 +93,11 @@ impl StoreUrl {
     /// Words that name the store.
     pub fn open(&self, config: &StoresConfig) -> Result<Arc<dyn RepositoryStore>, String> {
         let store: Result<Arc<dyn RepositoryStore>, _> = match self {
+            StoreUrl::Mixed(refs, objects) => {
+                let refs = refs.open(config)?;
+                return Ok(Arc::new(MixedStore::new(refs, objects.open_objects(config)?)));
+            }
+            StoreUrl::Folder(_) => return Err(format!("'{self}' is for objects only")),
             StoreUrl::KeyValueFile(file) => {
                 let store = KvStore::open(Path::new(file), &kv_options(&config.kv));
                 store.map(|store| Arc::new(store) as _)
@@ -83,6 +109,43 @@ impl StoreUrl {
         };
         store.map_err(|error| format!("cannot open '{self}': {error}"))
     }
+
+    /// Opens the store for objects of repositories whose refs are elsewhere.
+    fn open_objects(&self, config: &StoresConfig) -> Result<Arc<dyn ObjectsStore>, String> {
+        match self {
+            StoreUrl::Folder(path) => {
+                let objects = FolderObjects::new(Path::new(path), Default::default());
+                let objects = objects.map_err(|error| format!("cannot open '{self}': {error}"))?;
+                Ok(Arc::new(objects))
+            }
+            other => Ok(Arc::new(ObjectsOf(other.open(config)?))),
+        }
+    }
+
+    /// The same store for somebody in another folder: files are named as seen from `folder`.
+    pub fn seen_from(self, folder: &Path) -> Self {
+        let join = |file: String| folder.join(file).display().to_string();
+        match self {
+            StoreUrl::KeyValueFile(file) => StoreUrl::KeyValueFile(join(file)),
+            StoreUrl::Folder(path) => StoreUrl::Folder(join(path)),
+            StoreUrl::Mixed(refs, objects) => StoreUrl::Mixed(
+                Box::new(refs.seen_from(folder)),
+                Box::new(objects.seen_from(folder)),
+            ),
+            StoreUrl::Postgres(url) => StoreUrl::Postgres(url),
+        }
+    }
+}
+
+/// The stores of refs and of objects: what follows a `+` begins like a store's URL.
+fn split_mixed(url: &str) -> Option<(&str, &str)> {
+    let begins = |at: usize| {
+        let behind = &url[at + 1..];
+        let scheme = behind.split_once(':').map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| SCHEMES.contains(&scheme))
+    };
+    let at = url.match_indices('+').map(|(at, _)| at).find(|at| begins(*at))?;
+    Some((&url[..at], &url[at + 1..]))
 }
 
 impl std::fmt::Display for StoreUrl {
@@ -90,6 +153,8 @@ impl std::fmt::Display for StoreUrl {
         match self {
             StoreUrl::KeyValueFile(file) => write!(f, "kv:{file}"),
             StoreUrl::Postgres(url) => f.write_str(&without_password(url)),
+            StoreUrl::Folder(path) => write!(f, "dir:{path}"),
+            StoreUrl::Mixed(refs, objects) => write!(f, "{refs}+{objects}"),
         }
     }
 }
@@ -140,7 +205,8 @@ mod tests {
 
     #[test]
     fn stores_are_named_by_urls() {
-        for url in ["kv:repos.kv", "kv:/srv/git:1.kv"] {
+        for url in ["kv:repos.kv", "kv:/srv/git:1.kv", "kv:a+b.kv", "kv:r.kv+dir:/srv", "kv:r+kv:o"]
+        {
             assert_eq!(StoreUrl::parse(url).expect(url).to_string(), url);
         }
         let named = StoreUrl::parse_with_name("kv:a#b.kv#group/project").expect("a store");
@@ -152,7 +218,14 @@ mod tests {
         let named = StoreUrl::parse_with_name(&format!("{url}#a")).expect("a store");
         let expected = (StoreUrl::Postgres(url.to_owned()), "a".to_owned());
         assert_eq!(named, Some(expected));
-        for url in ["", "kv", "kv:", "/srv/git", "ftp://host/x", "postgres:db"] {
+        let mixed = StoreUrl::parse("postgres://db/git+dir:packs").expect("two stores");
+        let moved = mixed.seen_from(Path::new("/etc/packhorse"));
+        assert_eq!(moved.to_string(), "postgres://db/git+dir:/etc/packhorse/packs");
+        for url in ["dir:/srv", "dir:/srv+kv:x"] {
+            let words = StoreUrl::parse(url).expect_err(url);
+            assert!(words.contains("objects only"), "{words}");
+        }
+        for url in ["", "kv", "kv:", "/srv/git", "ftp://host/x", "postgres:db", "kv:a+dir:"] {
             let words = StoreUrl::parse(url).expect_err(url);
             assert!(words.contains("kv:FILE"), "{words}");
         }

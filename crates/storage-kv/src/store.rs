@@ -11,7 +11,7 @@ use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction,
 };
 use storage::{
-    BlobStore, Error, NewRepository, Peeled, RefStore, RepositoryStore, Result, Stored, Target,
+    Error, NewRepository, Parts, Peeled, RepositoryStore, Result, Stored, Target,
     check_repository_name,
 };
 
@@ -131,10 +131,10 @@ impl RepositoryStore for KvStore {
         row.map(|row| decode_repository(name, row.value())).transpose()
     }
 
-    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>) {
+    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let number = RepositoryNumber(stored.number);
         let refs = KvRefs::new(self.shared.clone(), number, stored.hash);
-        (Arc::new(refs), Arc::new(KvBlobs::new(self.shared.clone(), number)))
+        stored.parts(name, Arc::new(refs), Arc::new(KvBlobs::new(self.shared.clone(), number)))
     }
 
     fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {

@@ -9,8 +9,7 @@ use postgres::Config;
 use postgres::config::Host;
 use postgres::types::Type;
 use storage::{
-    BlobStore, Error, NewRepository, RefStore, RepositoryStore, Result, Stored,
-    check_repository_name,
+    Error, NewRepository, Parts, RepositoryStore, Result, Stored, check_repository_name,
 };
 
 use crate::blobs::PgBlobs;
@@ -154,10 +153,10 @@ impl RepositoryStore for PgStore {
         }))
     }
 
-    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>) {
+    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let number = RepositoryNumber(stored.number.cast_signed());
         let refs = PgRefs::new(self.shared.clone(), number, stored.hash);
-        (Arc::new(refs), Arc::new(PgBlobs::new(self.shared.clone(), number)))
+        stored.parts(name, Arc::new(refs), Arc::new(PgBlobs::new(self.shared.clone(), number)))
     }
 
     fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {

@@ -19,6 +19,7 @@ pub mod faulty;
 mod limit;
 mod memory;
 pub mod metered;
+mod mixed;
 mod parts;
 mod prefix;
 mod refs;
@@ -32,6 +33,7 @@ pub use conflict::{check_edits, check_ids, prefixes_of};
 pub use error::{Blame, CommitError, Error, Result};
 pub use limit::{BlobLimits, LimitBlobs};
 pub use memory::{MemoryBlobs, MemoryRefs, MemoryRepositories};
+pub use mixed::{MixedStore, Objects, ObjectsOf, ObjectsStore, claim_in, with_claim};
 pub use parts::{LocalPaths, Parts};
 pub use prefix::PrefixBlobs;
 pub use refs::{

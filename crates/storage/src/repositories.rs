@@ -42,9 +42,12 @@ pub trait RepositoryStore: Send + Sync {
     /// What is known of a repository; `None` when there is none of that name.
     fn find(&self, name: &str) -> Result<Option<Stored>>;
 
-    /// Refs and blobs of a repository that was found. Once it has been removed, what is written
-    /// to them is gone with it, whether or not that is told.
-    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>);
+    /// What a repository that was found under this name is opened from. Once it has been removed,
+    /// what is written to it is gone with it, whether or not that is told.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a configuration that cannot be read.
+    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts>;
 
     /// Makes a repository; whether there was none of that name.
     fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool>;
@@ -59,16 +62,22 @@ pub trait RepositoryStore: Send + Sync {
     fn parts(&self, name: &str) -> Result<Option<Parts>> {
         self.find(name)?.map(|stored| self.parts_of(name, &stored)).transpose()
     }
+}
 
-    /// What a repository that was found under this name is opened from.
+impl Stored {
+    /// Puts refs and blobs together with what is known of the repository.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a configuration that cannot be read.
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
-        let (refs, blobs) = self.open(stored);
-        let config = Config::parse(&stored.config, Scope::Local, Path::new(name))
+    pub fn parts(
+        &self,
+        name: &str,
+        refs: Arc<dyn RefStore>,
+        blobs: Arc<dyn BlobStore>,
+    ) -> Result<Parts> {
+        let config = Config::parse(&self.config, Scope::Local, Path::new(name))
             .map_err(|error| Error::corrupt(name, error))?;
-        Ok(Parts::alone(refs, blobs, config, stored.hash))
+        Ok(Parts::alone(refs, blobs, config, self.hash))
     }
 }
 

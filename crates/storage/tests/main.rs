@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use object::{HashKind, RefName};
+use object::{HashKind, ObjectId, RefName};
 use storage::faulty::{Fault, Faults, FaultyBlobs, FaultyRefs};
 use storage::{
-    Blame, BlobLimits, BlobStore, Error, LimitBlobs, MemoryBlobs, MemoryRefs, PrefixBlobs,
-    RefStore, RefTransaction, conformance,
+    Blame, BlobLimits, BlobStore, Change, Error, Expected, LimitBlobs, MemoryBlobs, MemoryRefs,
+    MemoryRepositories, MixedStore, NewRepository, ObjectsOf, Peeled, PrefixBlobs, RefEdit,
+    RefStore, RefTransaction, RepositoryStore as _, Target, conformance,
 };
 
 fn memory_refs(hash: HashKind) -> Arc<dyn RefStore> {
@@ -25,7 +26,62 @@ fn memory_conforms() {
         conformance::refs::run(hash, &|| memory_refs(hash));
     }
     conformance::blobs::run(&memory_blobs);
-    conformance::repositories::run(&|| Arc::new(storage::MemoryRepositories::new()));
+    conformance::repositories::run(&|| Arc::new(MemoryRepositories::new()));
+}
+
+#[test]
+fn mixes_conform() {
+    let of = |store| Arc::new(ObjectsOf(store));
+    conformance::repositories::run(&|| {
+        let refs = Arc::new(MemoryRepositories::new());
+        Arc::new(MixedStore::new(refs, of(Arc::new(MemoryRepositories::new()))))
+    });
+}
+
+#[test]
+fn objects_that_others_claim_are_left_alone() {
+    let store = || -> Arc<MemoryRepositories> { Arc::default() };
+    let objects = store();
+    let (one, other) = (store(), store());
+    let mix = |refs: &Arc<MemoryRepositories>| {
+        MixedStore::new(refs.clone(), Arc::new(ObjectsOf(objects.clone())))
+    };
+    let head = RefName::new("refs/heads/main").expect("valid");
+    let new = NewRepository { hash: HashKind::Sha1, head: head.clone(), config: b"" };
+    assert!(mix(&one).create("a", &new).expect("made"));
+    let refused = mix(&other).create("a", &new).expect_err("claimed");
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    assert!(other.find("a").expect("readable").is_none(), "nothing half made is left");
+    // Another way to claim it: a copy of the refs' store that does not know of the first.
+    let config = one.find("a").expect("readable").expect("there").config;
+    let stranger = String::from_utf8(config).expect("text");
+    let (before, claim) = stranger.trim_end().rsplit_once(' ').expect("a claim");
+    let stranger = format!("{before} {}", claim.chars().rev().collect::<String>());
+    let copied = NewRepository { config: stranger.as_bytes(), ..new.clone() };
+    assert!(other.create("a", &copied).expect("made"));
+    let refused = mix(&other).parts("a").err().expect("claimed");
+    assert!(refused.to_string().contains("two configurations claim"), "{refused}");
+    assert!(mix(&other).remove("a").expect("its refs are removed"));
+    assert!(mix(&one).parts("a").expect("readable").is_some(), "the objects are still there");
+    // A repository that was made by halves has no refs: its objects are made when it is opened.
+    objects.remove("a").expect("removed");
+    let parts = mix(&one).parts("a").expect("readable").expect("there");
+    let edit = RefEdit {
+        name: head,
+        expected: Expected::MustNotExist,
+        change: Change::Update(Target::Id(id(1))),
+        peeled: Peeled::Unknown,
+        reflog: None,
+    };
+    let tx = RefTransaction { edits: vec![edit], ..RefTransaction::default() };
+    parts.refs.commit(tx).expect("committed");
+    objects.remove("a").expect("removed");
+    let lost = mix(&one).parts("a").err().expect("refs without objects");
+    assert!(matches!(lost, Error::Corrupt { .. }), "{lost}");
+}
+
+fn id(byte: u8) -> ObjectId {
+    ObjectId::from_bytes(&[byte; 20], HashKind::Sha1).expect("twenty bytes")
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     std::fs::write(&file, format!("[maintenance]\nrest_ms = {}\n", REST.as_millis()))?;
     let Some(mut command) = bench.programs.server(&ours) else { return Ok(()) };
     command.arg("--config").arg(&file);
+    // The home it is started with keeps git, and so the server, from maintaining anything.
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null");
     let server = ServerProcess::spawn_http(command);
     let (authority, path) = (server.authority().to_owned(), "/packhorse.git".to_owned());
     let newest = git.ok(&ours, &["rev-parse", "HEAD"]);

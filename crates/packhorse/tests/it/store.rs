@@ -46,6 +46,72 @@ fn a_database_is_served_like_a_folder() {
     is_served_like_a_folder(&RealGit::new(), &Postgres::shared().database());
 }
 
+#[test]
+fn mixes_are_served_like_a_folder() {
+    let git = RealGit::new();
+    let packs = git.path("packs");
+    let file = git.path("refs.kv").display().to_string();
+    is_served_like_a_folder(&git, &format!("kv:{file}+dir:{}", packs.display()));
+    // git sees a repository there, without refs, and leaves its objects alone.
+    let team = std::fs::read_dir(packs.join("team")).expect("a directory");
+    let directories: Vec<_> = team.map(|entry| entry.expect("readable").path()).collect();
+    let [objects] = &directories[..] else { panic!("{directories:?}") };
+    let all = ["cat-file", "--batch-all-objects", "--batch-check"];
+    let before = git.ok(objects, &all);
+    assert!(before.lines().count() > 100, "{before}");
+    git.run(objects, &["gc", "-q", "--prune=now"]);
+    assert_eq!(git.ok(objects, &all), before);
+}
+
+#[test]
+fn refs_in_a_database_and_objects_elsewhere() {
+    let postgres = Postgres::shared();
+    for objects in ["dir:packs", "kv:objects.kv"] {
+        let git = RealGit::new();
+        let (scheme, file) = objects.split_once(':').expect("a scheme");
+        let objects = format!("{scheme}:{}", git.path(file).display());
+        is_served_like_a_folder(&git, &format!("{}+{objects}", postgres.database()));
+    }
+}
+
+#[test]
+fn refs_and_blobs_are_named_in_a_file_or_by_options() {
+    let git = RealGit::new();
+    let origin = Scenario::linear(2).build(&git, "origin.git");
+    let file = git.path("mixed.toml");
+    std::fs::write(&file, "refs = 'kv:refs.kv'\nblobs = 'dir:packs'\n").expect("a file");
+    let mut command = packhorse(&git);
+    command.args(["serve", "--create-on-push", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
+    let server = Serving::spawn(&git, command);
+    git.ok(&origin, &["push", "-q", "--mirror", &server.url("a")]);
+    stop(server);
+    let path = |name| git.path(name).display().to_string();
+    let (refs, blobs) = (format!("kv:{}", path("refs.kv")), format!("dir:{}", path("packs")));
+    let mut command = packhorse(&git);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--refs", &refs, "--blobs", &blobs]);
+    let server = Serving::spawn(&git, command);
+    git.fsck_strict(git.clone(server.url("a"), "a", &["--quiet"]));
+    stop(server);
+    let fails = |arguments: &[&str]| {
+        let output = packhorse(&git).arg("serve").args(arguments).output().expect("it runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(fails(&["--refs", &refs]).contains("--blobs"));
+    assert!(fails(&["--store", &blobs]).contains("objects only"));
+    std::fs::write(&file, "refs = 'kv:refs.kv'\n").expect("a file");
+    assert!(fails(&["--config", &file.display().to_string()]).contains("named together"));
+    std::fs::write(&file, "store = 'kv:refs.kv'\ndirectory = '.'\n").expect("a file");
+    assert!(fails(&["--config", &file.display().to_string()]).contains("both a directory"));
+    // The objects are gone: refs without them are an error, not an empty repository.
+    std::fs::rename(git.path("packs"), git.path("elsewhere")).expect("moved");
+    let mut command = packhorse(&git);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--refs", &refs, "--blobs", &blobs]);
+    let server = Serving::spawn(&git, command);
+    git.fail(git.root(), &["clone", "-q", &server.url("a"), "nothing"]);
+    assert!(server.log().contains("not in the store of objects"), "{}", server.log());
+}
+
 fn is_served_like_a_folder(git: &RealGit, store: &str) {
     let origin = Scenario::realistic(400, 51).build(git, "origin.git");
     let server = serve(git, store, &["--create-on-push"]);

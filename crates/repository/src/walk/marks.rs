@@ -150,25 +150,35 @@ fn and_not(set: &mut BitSet, other: &BitSet) {
 /// Ids that were dealt with a moment ago. Neighbouring trees share nearly all their
 /// entries, so most entries of a tree are answered here, without a search.
 pub(crate) struct RecentIds {
+    /// A power of two of them.
     table: Vec<[u8; ID_BYTES_MAX]>,
     id_bytes: usize,
+    /// Ids noted since the table has its size.
+    noted: usize,
 }
 
-/// Entries of the table: 1 MiB, which fits the second-level cache of today's processors.
+/// Entries of a full-grown table: 1 MiB, which fits the second-level cache of today's processors.
 const RECENT_IDS: usize = 1 << 15;
+
+/// Entries of a new one: most fetches look at a few trees, and memory that is not touched need
+/// not be found by the system.
+const RECENT_IDS_AT_FIRST: usize = 1 << 9;
+
+/// How much a table grows at a time.
+const RECENT_IDS_GROW: usize = 1 << 3;
 
 /// What the tables of one walk take, bytes.
 pub(crate) const TABLES_BYTES: usize = 2 * RECENT_IDS * ID_BYTES_MAX;
 
 impl RecentIds {
     pub fn new(id_bytes: usize) -> Self {
-        RecentIds { table: vec![[0; ID_BYTES_MAX]; RECENT_IDS], id_bytes }
+        RecentIds { table: vec![[0; ID_BYTES_MAX]; RECENT_IDS_AT_FIRST], id_bytes, noted: 0 }
     }
 
     /// Whether the id was noted lately; notes it when not. `id` has the hash's length.
     #[inline]
     pub fn check_and_note(&mut self, id: &[u8]) -> bool {
-        let key = u32::from_le_bytes([id[0], id[1], id[2], id[3]]) as usize % RECENT_IDS;
+        let key = self.key(id);
         let entry = &mut self.table[key];
         // The common length is compared without a call.
         match <&[u8; 20]>::try_from(id) {
@@ -176,6 +186,54 @@ impl RecentIds {
             Err(_) if entry[..self.id_bytes] == *id => return true,
             _ => entry[..self.id_bytes].copy_from_slice(id),
         }
+        self.noted += 1;
+        if self.noted >= self.table.len() && self.table.len() < RECENT_IDS {
+            self.grow();
+        }
         false
+    }
+
+    #[inline]
+    fn key(&self, id: &[u8]) -> usize {
+        u32::from_le_bytes([id[0], id[1], id[2], id[3]]) as usize & (self.table.len() - 1)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let larger = vec![[0; ID_BYTES_MAX]; self.table.len() * RECENT_IDS_GROW];
+        for id in std::mem::replace(&mut self.table, larger) {
+            // The null id is nobody's.
+            let key = self.key(&id);
+            self.table[key] = id;
+        }
+        self.noted = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recent_ids_survive_the_growth_of_their_table() {
+        let mut recent = RecentIds::new(20);
+        // One id for each key of the full-grown table: none takes another one's place.
+        let id = |number: u32| {
+            let mut id = [7; 20];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            id
+        };
+        let last_before_growth = RECENT_IDS_AT_FIRST as u32 - 1;
+        for number in 0..=last_before_growth {
+            assert!(!recent.check_and_note(&id(number)), "{number} is new");
+        }
+        assert_eq!(recent.table.len(), RECENT_IDS_AT_FIRST * RECENT_IDS_GROW);
+        for number in 0..=last_before_growth {
+            assert!(recent.check_and_note(&id(number)), "{number} was noted");
+        }
+        for number in 1 << 9..1 << 20 {
+            recent.check_and_note(&id(number));
+        }
+        assert_eq!(recent.table.len(), RECENT_IDS);
     }
 }

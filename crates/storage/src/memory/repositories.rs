@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    BlobStore, MemoryBlobs, MemoryRefs, NewRepository, RefStore, RepositoryStore, Result, Stored,
+    MemoryBlobs, MemoryRefs, NewRepository, Parts, RepositoryStore, Result, Stored,
     check_repository_name,
 };
 
@@ -51,15 +51,16 @@ impl RepositoryStore for MemoryRepositories {
         Ok(kept.map(|kept| kept.stored.clone()))
     }
 
-    fn open(&self, stored: &Stored) -> (Arc<dyn RefStore>, Arc<dyn BlobStore>) {
-        match self.lock().repositories.get(&stored.number) {
+    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+        let (refs, blobs) = match self.lock().repositories.get(&stored.number) {
             Some(kept) => (kept.refs.clone(), kept.blobs.clone()),
             // Removed meanwhile. What is pushed to it goes with it.
             None => {
                 let head = object::RefName::new("refs/heads/gone").expect("a valid name");
                 (Arc::new(MemoryRefs::new(stored.hash, head)), Arc::new(MemoryBlobs::new()))
             }
-        }
+        };
+        stored.parts(name, refs, blobs)
     }
 
     fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {
