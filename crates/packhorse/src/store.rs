@@ -161,15 +161,22 @@ impl std::fmt::Display for StoreUrl {
 
 /// A URL for people to read: nothing of it is secret.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    // Parameters may hold one, too.
-    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+    let until = |text: &'_ str, ends: &[char]| text.find(ends).unwrap_or(text.len());
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // It may be a URL with something forgotten.
+        return match url.contains('@') {
+            true => format!("{}...", &url[..until(url, &[':'])]),
+            false => url.to_owned(),
+        };
+    };
+    // Parameters may hold one, too. Whatever stands before the last @ may be part of one.
     match rest.rsplit_once('@') {
         Some((user, host)) => {
-            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            let (user, host) =
+                (&user[..until(user, &[':', '/', '?'])], &host[..until(host, &['?'])]);
             format!("{scheme}://{user}@{host}")
         }
-        None => format!("{scheme}://{rest}"),
+        None => format!("{scheme}://{}", &rest[..until(rest, &['?'])]),
     }
 }
 
@@ -236,6 +243,9 @@ mod tests {
         let shown = |url: &str| StoreUrl::parse(url).expect(url).to_string();
         assert_eq!(shown("postgres://git:secret@db:1/git?password=x"), "postgres://git@db:1/git");
         assert_eq!(shown("postgresql://db/git"), "postgresql://db/git");
+        assert_eq!(shown("postgres://git:pa?secret@db/git"), "postgres://git@db/git");
+        let words = StoreUrl::parse("postgres:git:secret@db/git").expect_err("no store");
+        assert!(!words.contains("secret"), "{words}");
         let words = StoreUrl::parse("ftp://git:secret@db/git").expect_err("no store");
         assert!(!words.contains("secret"), "{words}");
     }

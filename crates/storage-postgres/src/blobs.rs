@@ -11,8 +11,9 @@ use storage::{
     BlobMeta, BlobStore, ChunkStage, Error, Result, Stage, check_blob_name, check_list_prefix,
 };
 
+use crate::errors::failed;
 use crate::schema::CHUNK_BYTES;
-use crate::stage::PgChunks;
+use crate::stage::{PgChunks, delete_chunks};
 use crate::store::{RepositoryNumber, Shared};
 
 /// The objects directory of one repository in a database.
@@ -75,17 +76,19 @@ impl BlobStore for PgBlobs {
 
     fn delete(&self, name: &str) -> Result<()> {
         check_blob_name(name)?;
-        let deleted = self.shared.connections.with(|client| {
-            client.query_typed(
-                "WITH gone AS (
-                     DELETE FROM packhorse.blob WHERE repository = $1 AND name = $2
-                         RETURNING chunks
-                 )
-                 DELETE FROM packhorse.chunk USING gone WHERE chunk.chunks = gone.chunks",
+        // Two statements: the second one must see what a replacement has brought meanwhile.
+        let connections = &self.shared.connections;
+        let mut connection = connections.begin(self.shared.lock_wait)?;
+        let gone = connection
+            .query_typed_opt(
+                "DELETE FROM packhorse.blob WHERE repository = $1 AND name = $2 RETURNING chunks",
                 &[(&self.repository.0, Type::INT8), (&name, Type::TEXT)],
             )
-        });
-        deleted.map(drop)
+            .map_err(failed(&connections.what))?;
+        if let Some(row) = gone {
+            delete_chunks(&mut connection, row.get(0)).map_err(failed(&connections.what))?;
+        }
+        connection.commit()
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, Config, NoTls};
 use storage::{Error, Result};
 
-use crate::errors::failed;
+use crate::errors::{failed, is_ended};
 
 /// All connections of one store.
 pub(crate) struct Connections {
@@ -17,6 +17,8 @@ pub(crate) struct Connections {
     config: Config,
     most: usize,
     wait: Duration,
+    /// The database ends a transaction that is left alone for this long.
+    idle_wait: Duration,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -37,9 +39,14 @@ pub(crate) struct Connection<'a> {
 }
 
 impl Connections {
-    pub fn new(config: Config, what: String, most: usize, wait: Duration) -> Self {
-        let state = Mutex::new(State::default());
-        Connections { what, config, most: most.max(1), wait, state, returned: Condvar::new() }
+    pub fn new(
+        config: Config,
+        what: String,
+        most: usize,
+        (wait, idle_wait): (Duration, Duration),
+    ) -> Self {
+        let (state, returned) = Default::default();
+        Connections { what, config, most: most.max(1), wait, idle_wait, state, returned }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -56,7 +63,7 @@ impl Connections {
         loop {
             let (mut connection, is_new) = self.take()?;
             match work(&mut connection) {
-                Err(error) if connection.is_closed() && !is_new => {
+                Err(error) if !is_new && (connection.is_closed() || is_ended(&error)) => {
                     tracing::debug!("{}: a connection was lost: {error}", self.what);
                 }
                 other => return other.map_err(failed(&self.what)),
@@ -67,8 +74,13 @@ impl Connections {
     /// Begins a transaction that waits so long for locks of others.
     pub fn begin(&self, lock_wait: Duration) -> Result<Connection<'_>> {
         // Zero would mean for ever.
-        let wait = lock_wait.as_millis().clamp(1, i32::MAX as u128);
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = {wait}");
+        let ms = |wait: Duration| wait.as_millis().clamp(1, i32::MAX as u128);
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {};
+             SET LOCAL idle_in_transaction_session_timeout = {}",
+            ms(lock_wait),
+            ms(self.idle_wait)
+        );
         loop {
             let (mut connection, is_new) = self.take()?;
             match connection.batch_execute(&begin) {
@@ -76,7 +88,7 @@ impl Connections {
                     connection.in_transaction = true;
                     return Ok(connection);
                 }
-                Err(_) if connection.is_closed() && !is_new => {}
+                Err(error) if !is_new && (connection.is_closed() || is_ended(&error)) => {}
                 Err(error) => return Err(failed(&self.what)(error)),
             }
         }
@@ -127,7 +139,7 @@ impl Connection<'_> {
     pub fn commit(mut self) -> Result<()> {
         let committed = self.batch_execute("COMMIT");
         self.in_transaction = false;
-        committed.map_err(|error| match self.is_closed() {
+        committed.map_err(|error| match self.is_closed() || is_ended(&error) {
             true => {
                 let words = format!("lost while committing, so this may have happened: {error}");
                 let source = io::Error::new(io::ErrorKind::ConnectionReset, words);

@@ -78,14 +78,34 @@ fn system_error(error: &postgres::Error) -> Option<io::ErrorKind> {
     None
 }
 
+/// Whether the database ended the connection; the client may not have noticed yet.
+pub(crate) fn is_ended(error: &postgres::Error) -> bool {
+    let ends = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN];
+    error.is_closed() || error.code().is_some_and(|state| ends.contains(state))
+}
+
 /// Whether somebody else held a lock for longer than the transaction waits.
 pub(crate) fn is_locked(error: &postgres::Error) -> bool {
     error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// Whether a row belongs to a repository that is there no more.
-pub(crate) fn is_orphan(error: &postgres::Error) -> bool {
-    error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
+/// What a row belongs to.
+pub(crate) enum Parent {
+    Repository,
+    Node,
+}
+
+/// What is there no more, when a row was refused because of that.
+pub(crate) fn orphan_of(error: &postgres::Error) -> Option<Parent> {
+    if error.code() != Some(&SqlState::FOREIGN_KEY_VIOLATION) {
+        return None;
+    }
+    // PostgreSQL calls such a constraint TABLE_COLUMN_fkey.
+    let constraint = error.as_db_error().and_then(|said| said.constraint());
+    match constraint.is_some_and(|name| name.contains("_node_")) {
+        true => Some(Parent::Node),
+        false => Some(Parent::Repository),
+    }
 }
 
 /// What is said to somebody who writes to such a repository.

@@ -4,7 +4,7 @@
 //! Only the database's clock counts.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,23 +16,88 @@ use crate::connections::Connections;
 /// A server is seen so many times during a lease.
 const SEEN_PER_LEASE: u32 = 3;
 
+/// A shorter lease is taken for this long.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+
 /// Others' remains are looked for each time a server was seen so often, and when it starts.
 const CLEANED_EVERY: u32 = 30;
 
 /// A server's row, renewed as long as this value lives.
 pub(crate) struct Node {
     pub number: i64,
+    /// Tried again from time to time.
+    owed: Arc<Mutex<Vec<Owed>>>,
     // Dropped first, which ends the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// What is to be given back.
+#[derive(Debug)]
+pub(crate) enum Owed {
+    /// A reservation.
+    Release { repository: i64, name: String, stage: i64 },
+    /// Chunks that are no longer wanted.
+    Forget { chunks: i64 },
+}
+
+impl Owed {
+    fn give_back(&self, connections: &Connections) -> Result<()> {
+        let given = match self {
+            Owed::Release { repository, name, stage } => connections.with(|client| {
+                client.query_typed(
+                    "DELETE FROM packhorse.reserved
+                         WHERE repository = $1 AND name = $2 AND stage = $3",
+                    &[(repository, Type::INT8), (name, Type::TEXT), (stage, Type::INT8)],
+                )
+            }),
+            Owed::Forget { chunks } => connections.with(|client| {
+                client.query_typed(
+                    "WITH gone AS (
+                         DELETE FROM packhorse.staged WHERE chunks = $1 RETURNING chunks
+                     )
+                     DELETE FROM packhorse.chunk USING gone WHERE chunk.chunks = gone.chunks",
+                    &[(chunks, Type::INT8)],
+                )
+            }),
+        };
+        given.map(drop)
+    }
+}
+
+fn lock(owed: &Mutex<Vec<Owed>>) -> MutexGuard<'_, Vec<Owed>> {
+    owed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives back what could not be given back before; what cannot be now either is kept.
+fn settle_all(connections: &Connections, owed: &Mutex<Vec<Owed>>) {
+    let all = std::mem::take(&mut *lock(owed));
+    let mut left: Vec<Owed> = Vec::new();
+    for one in all {
+        // The first failure stands for the others.
+        if !left.is_empty() || one.give_back(connections).is_err() {
+            left.push(one);
+        }
+    }
+    lock(owed).extend(left);
+}
+
 impl Node {
+    /// Gives something back, now or as soon as the database can be asked.
+    pub fn settle(&self, connections: &Connections, owed: Owed) {
+        if let Err(error) = owed.give_back(connections) {
+            tracing::warn!(%error, "tried again later: {owed:?}");
+            lock(&self.owed).push(owed);
+        }
+    }
+
     pub fn start(
         connections: &Arc<Connections>,
         lease: Duration,
         staged_keep: Duration,
     ) -> Result<Self> {
+        let lease = lease.max(LEASE_MIN);
+        let keep = staged_keep.max(2 * lease);
         let row = connections.with(|client| {
             client.query_typed_one(
                 "INSERT INTO packhorse.node (seen) VALUES (clock_timestamp()) RETURNING number",
@@ -40,16 +105,18 @@ impl Node {
             )
         })?;
         let number = row.get(0);
-        clean(connections, staged_keep.max(lease))?;
+        clean(connections, keep)?;
         let (stop, stopped) = channel();
         let shared = Arc::downgrade(connections);
-        let keep = staged_keep.max(lease);
-        let work = move || stay_seen(&shared, number, (lease / SEEN_PER_LEASE, keep), &stopped);
+        let owed: Arc<Mutex<Vec<Owed>>> = Arc::default();
+        let theirs = owed.clone();
+        let pauses = (lease / SEEN_PER_LEASE, keep);
+        let work = move || stay_seen(&shared, (number, &theirs), pauses, &stopped);
         let thread = std::thread::Builder::new().name("postgres-lease".to_owned()).spawn(work);
         if let Err(error) = &thread {
             tracing::warn!("leases are not renewed: {error}");
         }
-        Ok(Node { number, stop: Some(stop), thread: thread.ok() })
+        Ok(Node { number, owed, stop: Some(stop), thread: thread.ok() })
     }
 }
 
@@ -65,7 +132,7 @@ impl Drop for Node {
 /// Until stopped.
 fn stay_seen(
     connections: &Weak<Connections>,
-    number: i64,
+    (number, owed): (i64, &Mutex<Vec<Owed>>),
     (pause, keep): (Duration, Duration),
     stopped: &Receiver<()>,
 ) {
@@ -74,6 +141,9 @@ fn stay_seen(
         let Some(connections) = connections.upgrade() else { return };
         count = count.wrapping_add(1);
         let mut done = seen(&connections, number);
+        if done.is_ok() {
+            settle_all(&connections, owed);
+        }
         if done.is_ok() && count.is_multiple_of(CLEANED_EVERY) {
             done = clean(&connections, keep).map(drop);
         }
@@ -119,7 +189,9 @@ fn clean(connections: &Connections, keep: Duration) -> Result<u64> {
                      WHERE seen < clock_timestamp() - make_interval(secs => $1)
                      FOR UPDATE SKIP LOCKED
              ), left_over AS (
-                 SELECT chunks FROM packhorse.staged JOIN dead ON node = dead.number
+                 -- Whoever publishes them just now has the rows: then they are not ours.
+                 DELETE FROM packhorse.staged USING dead WHERE node = dead.number
+                     RETURNING chunks
              ), chunks_gone AS (
                  DELETE FROM packhorse.chunk USING left_over
                      WHERE chunk.chunks = left_over.chunks

@@ -12,17 +12,18 @@ use object::{HashKind, ObjectId, RefName};
 use postgres::Client;
 use postgres::types::Type;
 use storage::{
-    Change, CommitError, Peeled, Prepared, RefEdit, RefTransaction, Target, check_edits, check_ids,
-    prefixes_of,
+    Change, CommitError, Error, Peeled, Prepared, RefEdit, RefTransaction, Target, check_edits,
+    check_ids, prefixes_of,
 };
 
 use crate::connections::Connection;
-use crate::errors::{failed, is_locked, is_orphan, removed};
+use crate::errors::{failed, is_locked, orphan_of, removed};
 use crate::refs::{PgRefs, behind, value};
+use crate::store::NAME_BYTES_MAX;
 
-/// A transaction that creates more refs than this locks out all others that create some in the
-/// repository: the database has room for so many locks only.
-const NAME_LOCKS_MAX: usize = 32;
+/// A transaction that would take more locks than this locks out all others that create refs in
+/// the repository: the database has room for so many only, which all its users share.
+const NAME_LOCKS_MAX: usize = 64;
 
 /// Locks are held, and the rows have been changed; nobody sees it yet.
 struct PgPrepared<'a>(Option<Connection<'a>>);
@@ -39,6 +40,10 @@ pub(crate) fn prepare(
 ) -> Result<Box<dyn Prepared + '_>, CommitError> {
     check_edits(&tx.edits)?;
     check_ids(&tx.edits, refs.hash)?;
+    if let Some(edit) = tx.edits.iter().find(|edit| edit.name.len() > NAME_BYTES_MAX) {
+        let why = format!("has more than {NAME_BYTES_MAX} bytes, too many for a database");
+        return Err(Error::corrupt(&edit.name, why).into());
+    }
     if tx == RefTransaction::default() {
         return Ok(Box::new(PgPrepared(None)));
     }
@@ -77,7 +82,7 @@ impl Steps<'_> {
                 let lock = "another transaction".to_owned();
                 return CommitError::Locked { name: edit.name.clone(), lock };
             }
-            match is_orphan(&error) {
+            match orphan_of(&error).is_some() {
                 true => removed().into(),
                 false => failed(&self.refs.shared.connections.what)(error).into(),
             }
@@ -90,26 +95,28 @@ impl Steps<'_> {
 
     /// Keeps out who would create the same names, or names above or below them.
     fn lock_names(&self, client: &mut Client) -> Result<(), CommitError> {
-        let count = self.creations().count();
-        if count == 0 {
-            return Ok(());
-        }
         let repository = self.refs.repository.0;
         // In one order for all, and nothing twice: true stands for a lock of one's own.
         let mut locks = BTreeMap::new();
-        if count <= NAME_LOCKS_MAX {
-            for name in self.creations() {
-                locks.insert(lock_number(repository, name.as_bytes()), true);
-                for prefix in prefixes_of(name.as_bstr()) {
-                    locks.entry(lock_number(repository, prefix)).or_insert(false);
-                }
+        for name in self.creations() {
+            locks.insert(lock_number(repository, name.as_bytes()), true);
+            for prefix in prefixes_of(name.as_bstr()) {
+                locks.entry(lock_number(repository, prefix)).or_insert(false);
+            }
+            if locks.len() > NAME_LOCKS_MAX {
+                break;
             }
         }
+        if locks.is_empty() {
+            return Ok(());
+        }
         // The one for the repository comes first.
-        let mut numbers = vec![lock_number(repository, b"")];
-        let mut is_own = vec![count > NAME_LOCKS_MAX];
-        numbers.extend(locks.keys());
-        is_own.extend(locks.values());
+        let are_many = locks.len() > NAME_LOCKS_MAX;
+        let (mut numbers, mut is_own) = (vec![lock_number(repository, b"")], vec![are_many]);
+        if !are_many {
+            numbers.extend(locks.keys());
+            is_own.extend(locks.values());
+        }
         client
             .query_typed(
                 "SELECT CASE
@@ -257,7 +264,10 @@ impl<'a> Rows<'a> {
         let mut rows = Rows::default();
         for edit in &tx.edits {
             let Change::Update(new) = &edit.change else {
-                rows.deleted.push(edit.name.as_bytes());
+                // What must not be there is not locked, and stays what somebody else makes of it.
+                if edit.expected.target().is_some() {
+                    rows.deleted.push(edit.name.as_bytes());
+                }
                 continue;
             };
             rows.names.push(edit.name.as_bytes());

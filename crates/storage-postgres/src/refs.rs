@@ -16,7 +16,7 @@ use crate::errors::failed;
 use crate::prepare;
 use crate::store::{RepositoryNumber, Shared};
 
-/// Rows read at a time. A listing of more holds a connection until its end.
+/// Rows read at a time.
 const PAGE_ROWS: i64 = 10_000;
 
 /// The refs of one repository in a database.
@@ -54,20 +54,62 @@ pub(crate) fn value(
     name: &BStr,
     hash: HashKind,
 ) -> Result<(Target, Peeled)> {
+    value_of([0, 1, 2].map(|at| row.get::<_, Option<&[u8]>>(first + at)), name, hash)
+}
+
+fn value_of(columns: [Option<&[u8]>; 3], name: &BStr, hash: HashKind) -> Result<(Target, Peeled)> {
+    let [id_column, symbolic, peeled] = columns;
     let damaged = || Error::corrupt(name, "its row in the database is damaged");
     let id = |bytes: &[u8]| ObjectId::from_bytes(bytes, hash).ok_or_else(damaged);
-    let column = |at| row.get::<_, Option<&[u8]>>(first + at);
-    if let Some(target) = column(1) {
+    if let Some(target) = symbolic {
         let target = RefName::new(target).map_err(|_| damaged())?;
         return Ok((Target::Symbolic(target), Peeled::Unknown));
     }
-    let target = id(column(0).ok_or_else(damaged)?)?;
-    let peeled = match column(2) {
+    let target = id(id_column.ok_or_else(damaged)?)?;
+    let peeled = match peeled {
         None => Peeled::Unknown,
         Some([]) => Peeled::NotATag,
         Some(bytes) => Peeled::To(id(bytes)?),
     };
     Ok((Target::Id(target), peeled))
+}
+
+/// Rows of refs, one behind the other: each column with its length before it.
+#[derive(Default)]
+struct Listing(Vec<u8>);
+
+/// The length of a column that is not there.
+const NO_COLUMN: u32 = u32::MAX;
+
+impl Listing {
+    fn add(&mut self, rows: &[Row]) {
+        for row in rows {
+            for at in 0..4 {
+                let column = row.get::<_, Option<&[u8]>>(at);
+                let len = column.map_or(NO_COLUMN, |column| column.len() as u32);
+                self.0.extend_from_slice(&len.to_ne_bytes());
+                self.0.extend_from_slice(column.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Name, id, symbolic and peeled of each row.
+    fn rows(&self) -> impl Iterator<Item = [Option<&[u8]>; 4]> {
+        let mut rest = &self.0[..];
+        std::iter::from_fn(move || {
+            let mut columns = [None; 4];
+            for column in &mut columns {
+                let (len, behind) = rest.split_first_chunk::<4>()?;
+                rest = behind;
+                let len = u32::from_ne_bytes(*len);
+                if len != NO_COLUMN {
+                    let (bytes, behind) = rest.split_at_checked(len as usize)?;
+                    (*column, rest) = (Some(bytes), behind);
+                }
+            }
+            Some(columns)
+        })
+    }
 }
 
 /// The first name behind all that start with `prefix`; `None` when there is no such name.
@@ -101,27 +143,36 @@ impl PgSnapshot {
         )
     }
 
-    fn visit(
-        &self,
-        rows: &[Row],
-        visit: &mut dyn FnMut(RefView<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        for row in rows {
-            let name = row.get::<_, &[u8]>(0).as_bstr();
-            let (target, peeled) = match value(row, 1, name, self.0.hash) {
-                Ok(found) => found,
-                Err(error) => {
-                    tracing::warn!(%error, "ignoring a broken ref");
-                    continue;
-                }
-            };
-            let target = match &target {
-                Target::Id(id) => TargetView::Id(IdView::Id(id)),
-                Target::Symbolic(to) => TargetView::Symbolic(to.as_bstr()),
-            };
-            visit(RefView { name, target, peeled: PeeledView::from(&peeled) })?;
+    /// All rows below a prefix, as they are at one moment. Nothing of the database is held
+    /// afterwards: whoever visits them may write to a slow client, or ask for more.
+    fn list(&self, start: &[u8]) -> Result<Listing> {
+        let end = behind(start);
+        let connections = &self.0.shared.connections;
+        let mut listing = Listing::default();
+        let rows = connections.with(|client| self.page(client, (start, false), end.as_deref()))?;
+        let is_last = |rows: &[Row]| (rows.len() as i64) < PAGE_ROWS;
+        if is_last(&rows) {
+            listing.add(&rows);
+            return Ok(listing);
         }
-        ControlFlow::Continue(())
+        drop(rows);
+        // More than a page: from the beginning, with all pages of one moment.
+        let mut connection = connections.begin(self.0.shared.lock_wait)?;
+        let frozen = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        connection.batch_execute(frozen).map_err(failed(&connections.what))?;
+        let (mut from, mut is_behind) = (start.to_vec(), false);
+        loop {
+            let rows = self.page(&mut connection, (&from, is_behind), end.as_deref());
+            let rows = rows.map_err(failed(&connections.what))?;
+            listing.add(&rows);
+            match rows.last().filter(|_| !is_last(&rows)) {
+                Some(last) => (from, is_behind) = (last.get::<_, &[u8]>(0).to_vec(), true),
+                None => {
+                    connection.commit()?;
+                    return Ok(listing);
+                }
+            }
+        }
     }
 }
 
@@ -151,30 +202,25 @@ impl RefSnapshot for PgSnapshot {
             false if REFS_DIRECTORY.starts_with(prefix) => REFS_DIRECTORY,
             false => return Ok(()),
         };
-        let end = behind(start);
-        let connections = &self.0.shared.connections;
-        let rows = connections.with(|client| self.page(client, (start, false), end.as_deref()))?;
-        let is_last = |rows: &[Row]| (rows.len() as i64) < PAGE_ROWS;
-        if is_last(&rows) {
-            let _ = self.visit(&rows, visit);
-            return Ok(());
-        }
-        drop(rows);
-        // More than a page: from the beginning, with all pages of one moment.
-        let mut connection = connections.begin(self.0.shared.lock_wait)?;
-        let frozen = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        connection.batch_execute(frozen).map_err(failed(&connections.what))?;
-        let (mut from, mut is_behind) = (start.to_vec(), false);
-        loop {
-            let rows = self.page(&mut connection, (&from, is_behind), end.as_deref());
-            let rows = rows.map_err(failed(&connections.what))?;
-            if self.visit(&rows, visit).is_break() || is_last(&rows) {
-                return connection.commit();
-            }
-            if let Some(last) = rows.last() {
-                (from, is_behind) = (last.get::<_, &[u8]>(0).to_vec(), true);
+        let listing = self.list(start)?;
+        for [name, columns @ ..] in listing.rows() {
+            let name = name.unwrap_or_default().as_bstr();
+            let (target, peeled) = match value_of(columns, name, self.0.hash) {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(%error, "ignoring a broken ref");
+                    continue;
+                }
+            };
+            let target = match &target {
+                Target::Id(id) => TargetView::Id(IdView::Id(id)),
+                Target::Symbolic(to) => TargetView::Symbolic(to.as_bstr()),
+            };
+            if visit(RefView { name, target, peeled: PeeledView::from(&peeled) }).is_break() {
+                break;
             }
         }
+        Ok(())
     }
 
     fn shallow(&self) -> Result<Vec<ObjectId>> {

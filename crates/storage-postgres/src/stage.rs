@@ -6,12 +6,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use postgres::Client;
-use postgres::types::Type;
+use postgres::types::{ToSql, Type};
 use storage::{ChunkStore, ChunkedBlob, Error, Result};
 
 use crate::blobs::{PgBlobs, read_staged};
 use crate::connections::Connection;
-use crate::errors::{failed, is_orphan, removed};
+use crate::errors::{Parent, failed, orphan_of, removed};
+use crate::node::Owed;
 use crate::schema::CHUNK_BYTES;
 
 /// The chunks of one stage.
@@ -30,11 +31,12 @@ impl PgChunks {
         Ok(PgChunks { blobs, stage: row.get(0) })
     }
 
-    fn failed(&self) -> impl FnOnce(postgres::Error) -> Error {
+    fn failed(&self) -> impl FnOnce(postgres::Error) -> Error + '_ {
         let what = &self.blobs.shared.connections.what;
-        move |error| match is_orphan(&error) {
-            true => removed(),
-            false => failed(what)(error),
+        move |error| match orphan_of(&error) {
+            Some(Parent::Repository) => removed(),
+            Some(Parent::Node) => self.taken_for_dead(),
+            None => failed(what)(error),
         }
     }
 
@@ -75,9 +77,13 @@ impl PgChunks {
         if taken.len() == chunks.len() {
             return Ok(());
         }
+        Err(self.taken_for_dead())
+    }
+
+    fn taken_for_dead(&self) -> Error {
         let words = "what was staged is gone: this server was not seen for too long";
         let source = io::Error::new(io::ErrorKind::TimedOut, words);
-        Err(Error::Unavailable { what: self.blobs.shared.connections.what.clone(), source })
+        Error::Unavailable { what: self.blobs.shared.connections.what.clone(), source }
     }
 }
 
@@ -121,8 +127,17 @@ impl ChunkStore for PgChunks {
         let mut connection = shared.connections.begin(shared.lock_wait)?;
         // It need not be on the disk before the transaction is that publishes it.
         connection.batch_execute("SET LOCAL synchronous_commit = off").map_err(self.failed())?;
-        insert_chunks(&mut connection, chunks.cast_signed(), first, &bytes)
+        let chunks = chunks.cast_signed();
+        let still_staged = connection
+            .query_typed_opt(
+                "SELECT chunks FROM packhorse.staged WHERE chunks = $1 FOR KEY SHARE",
+                &[(&chunks, Type::INT8)],
+            )
             .map_err(self.failed())?;
+        if still_staged.is_none() {
+            return Err(self.taken_for_dead());
+        }
+        insert_chunks(&mut connection, chunks, first, &bytes).map_err(self.failed())?;
         connection.commit()
     }
 
@@ -136,15 +151,9 @@ impl ChunkStore for PgChunks {
     }
 
     fn forget(&self, chunks: u64) -> Result<()> {
-        let chunks = chunks.cast_signed();
-        let gone = self.blobs.shared.connections.with(|client| {
-            client.query_typed(
-                "WITH gone AS (DELETE FROM packhorse.staged WHERE chunks = $1 RETURNING chunks)
-                 DELETE FROM packhorse.chunk USING gone WHERE chunk.chunks = gone.chunks",
-                &[(&chunks, Type::INT8)],
-            )
-        });
-        gone.map(drop)
+        let shared = &self.blobs.shared;
+        shared.node.settle(&shared.connections, Owed::Forget { chunks: chunks.cast_signed() });
+        Ok(())
     }
 
     fn reserve(&self, name: &str) -> Result<()> {
@@ -177,19 +186,9 @@ impl ChunkStore for PgChunks {
     }
 
     fn release(&self, name: &str) {
-        let released = self.blobs.shared.connections.with(|client| {
-            client.query_typed(
-                "DELETE FROM packhorse.reserved WHERE repository = $1 AND name = $2 AND stage = $3",
-                &[
-                    (&self.blobs.repository.0, Type::INT8),
-                    (&name, Type::TEXT),
-                    (&self.stage, Type::INT8),
-                ],
-            )
-        });
-        if let Err(error) = released {
-            tracing::warn!(%error, "a reservation ends with this server's lease");
-        }
+        let shared = &self.blobs.shared;
+        let (repository, stage, name) = (self.blobs.repository.0, self.stage, name.to_owned());
+        shared.node.settle(&shared.connections, Owed::Release { repository, name, stage });
     }
 
     fn publish(
@@ -199,6 +198,16 @@ impl ChunkStore for PgChunks {
     ) -> Result<()> {
         let shared = &self.blobs.shared;
         let mut connection = shared.connections.begin(shared.lock_wait)?;
+        // Held against the removal of the repository.
+        let repository = connection
+            .query_typed_opt(
+                "SELECT number FROM packhorse.repository WHERE number = $1 FOR KEY SHARE",
+                &[(&self.blobs.repository.0, Type::INT8)],
+            )
+            .map_err(self.failed())?;
+        if repository.is_none() {
+            return Err(removed());
+        }
         let replaced: Vec<&str> =
             reserved.iter().filter(|name| blobs.contains_key(*name)).map(String::as_str).collect();
         if !replaced.is_empty() {
@@ -222,40 +231,48 @@ impl PgChunks {
         blob: &ChunkedBlob,
         replaces: bool,
     ) -> Result<()> {
+        let own = [
+            (&self.blobs.repository.0 as &(dyn ToSql + Sync), Type::INT8),
+            (&name as &(dyn ToSql + Sync), Type::TEXT),
+        ];
+        let old = match replaces {
+            false => None,
+            true => connection
+                .query_typed_opt(
+                    "SELECT chunks FROM packhorse.blob
+                         WHERE repository = $1 AND name = $2 FOR UPDATE",
+                    &own,
+                )
+                .map_err(self.failed())?,
+        };
+        let old: Option<i64> = old.map(|row| row.get(0));
         let staged = blob.chunks.map(u64::cast_signed);
         let size = blob.size().cast_signed();
-        // Of a name that is there already, one of both loses its chunks.
-        let row = connection
-            .query_typed_one(
-                "WITH old AS (
-                     SELECT chunks FROM packhorse.blob WHERE repository = $1 AND name = $2 FOR UPDATE
-                 ), new AS (
-                     INSERT INTO packhorse.blob (repository, name, chunks, size, modified)
-                         SELECT $1, $2, coalesce($3, nextval('packhorse.chunks')), $4, $5
-                             WHERE $6 OR NOT EXISTS (SELECT FROM old)
-                         ON CONFLICT (repository, name) DO UPDATE
-                             SET chunks = excluded.chunks, size = excluded.size,
-                                 modified = excluded.modified
-                             WHERE $6
-                         RETURNING chunks
-                 ), loser AS (
-                     SELECT chunks FROM old WHERE EXISTS (SELECT FROM new)
-                     UNION ALL SELECT $3 WHERE NOT EXISTS (SELECT FROM new)
-                 ), gone AS (
-                     DELETE FROM packhorse.chunk USING loser WHERE chunk.chunks = loser.chunks
-                 )
-                 SELECT (SELECT chunks FROM new)",
+        let new = connection
+            .query_typed_opt(
+                "INSERT INTO packhorse.blob (repository, name, chunks, size, modified)
+                     VALUES ($1, $2, coalesce($3, nextval('packhorse.chunks')), $4,
+                         clock_timestamp())
+                     ON CONFLICT (repository, name) DO UPDATE
+                         SET chunks = excluded.chunks, size = excluded.size,
+                             modified = excluded.modified
+                         WHERE $5
+                     RETURNING chunks",
                 &[
-                    (&self.blobs.repository.0, Type::INT8),
-                    (&name, Type::TEXT),
+                    own[0].clone(),
+                    own[1].clone(),
                     (&staged, Type::INT8),
                     (&size, Type::INT8),
-                    (&blob.modified, Type::TIMESTAMPTZ),
                     (&replaces, Type::BOOL),
                 ],
             )
             .map_err(self.failed())?;
-        match row.get::<_, Option<i64>>(0) {
+        let new: Option<i64> = new.map(|row| row.get(0));
+        // Of a name that was there already, one of both loses its chunks.
+        if let Some(loser) = if new.is_some() { old } else { staged } {
+            delete_chunks(connection, loser).map_err(self.failed())?;
+        }
+        match new {
             Some(chunks) if !blob.tail.is_empty() => {
                 let first = blob.appended / CHUNK_BYTES;
                 insert_chunks(connection, chunks, first, &blob.tail).map_err(self.failed())
@@ -263,4 +280,10 @@ impl PgChunks {
             _ => Ok(()),
         }
     }
+}
+
+/// Removes the rows of all chunks of a blob.
+pub(crate) fn delete_chunks(client: &mut Client, chunks: i64) -> Result<(), postgres::Error> {
+    let all = "DELETE FROM packhorse.chunk WHERE chunks = $1";
+    client.query_typed(all, &[(&chunks, Type::INT8)]).map(drop)
 }

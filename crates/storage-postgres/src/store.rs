@@ -58,11 +58,18 @@ pub struct PgStore {
 
 /// What everything made from one store shares.
 pub(crate) struct Shared {
-    pub connections: Arc<Connections>,
+    // Before the connections, by which it takes its leave.
     pub node: Node,
+    pub connections: Arc<Connections>,
     pub lock_wait: Duration,
     pub lease: Duration,
 }
+
+/// Silence after which the other end of a connection is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// The longest name of a repository or ref, bytes: a row of an index must have room for it.
+pub(crate) const NAME_BYTES_MAX: usize = 2000;
 
 /// Tells repositories apart; never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +100,12 @@ impl PgStore {
             config.application_name("packhorse");
         }
         let (what, most) = (address(&config), options.connections_max);
-        let connections = Connections::new(config, what, most, options.connection_wait);
+        // A database that vanished is found out, and so is this server.
+        config.keepalives_idle(KEEPALIVE);
+        config.keepalives_interval(KEEPALIVE);
+        config.keepalives_retries(3);
+        let waits = (options.connection_wait, options.lease);
+        let connections = Connections::new(config, what, most, waits);
         schema::prepare(&connections)?;
         let connections = Arc::new(connections);
         let node = Node::start(&connections, options.lease, options.staged_keep)?;
@@ -161,6 +173,9 @@ impl RepositoryStore for PgStore {
 
     fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool> {
         check_repository_name(name)?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Error::InvalidName { what: name.chars().take(100).collect() });
+        }
         let hash = i16::from(new.hash.format_version());
         let head = new.head.as_bytes();
         let made = self.shared.connections.with(|client| {

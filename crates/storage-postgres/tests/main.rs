@@ -215,6 +215,52 @@ fn blobs_of_many_chunks_are_read_from_anywhere() {
     assert_eq!(server.sql(database, "SELECT count(*) FROM packhorse.chunk"), "0");
 }
 
+#[test]
+fn what_is_replaced_or_deleted_leaves_no_chunks() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let database = url.rsplit('/').next().expect("a name");
+    let store = open(&url);
+    let parts = made(&store, "a", HashKind::Sha1);
+    let blobs = || server.sql(database, "SELECT count(DISTINCT chunks) FROM packhorse.chunk");
+    for round in 1..4_usize {
+        let mut stage = put(&parts, "info/commit-graph", &vec![round as u8; round << 20]);
+        stage.replace("info/commit-graph").expect("nobody else has it");
+        stage.publish().expect("published");
+        assert_eq!(blobs(), "1", "round {round}");
+        let read = parts.blobs.read("info/commit-graph", 0..u64::MAX).expect("readable");
+        assert_eq!(read, vec![round as u8; round << 20]);
+    }
+    // One that is there already stays, and the new one goes.
+    put(&parts, "info/commit-graph", &vec![9; 3 << 20]).publish().expect("published");
+    assert_eq!(parts.blobs.read("info/commit-graph", 0..1).expect("readable"), [3][..]);
+    assert_eq!(blobs(), "1");
+    parts.blobs.delete("info/commit-graph").expect("deleted");
+    assert_eq!(blobs(), "0");
+    let left = server.sql(database, "SELECT count(*) FROM packhorse.staged");
+    assert_eq!(left, "0");
+    drop((parts, store));
+    assert_eq!(server.sql(database, "SELECT count(*) FROM packhorse.node"), "0", "took its leave");
+}
+
+#[test]
+fn names_that_no_index_can_hold_are_refused() {
+    let server = Postgres::shared();
+    let store = open(&server.database());
+    let parts = made(&store, "a", HashKind::Sha1);
+    // Thousands of directories: one lock for all of them.
+    let deep = format!("refs/{}x", "d/".repeat(900));
+    parts.refs.commit(transaction(vec![edit(&deep, None, Some(1))])).expect("it fits");
+    assert_eq!(names(&parts), [deep]);
+    let long = format!("refs/heads/{}", "x".repeat(3000));
+    let refused = parts.refs.commit(transaction(vec![edit(&long, None, Some(1))]));
+    assert!(refused.expect_err("too long").to_string().contains("2000 bytes"));
+    let head = RefName::new("refs/heads/main").expect("valid");
+    let new = NewRepository { hash: HashKind::Sha1, head, config: b"" };
+    let refused = store.create(&"x".repeat(3000), &new).expect_err("too long");
+    assert!(matches!(refused, Error::InvalidName { .. }), "{refused}");
+}
+
 /// A server that died: its row stays, and is not renewed.
 fn died(server: &Postgres, url: &str, work: impl FnOnce(&PgStore)) {
     let store = open(url);

@@ -173,11 +173,16 @@ impl RepositoryStore for MixedStore {
         if !self.refs.create(name, &NewRepository { config: &config, ..new.clone() })? {
             return Ok(false);
         }
-        if let Err(error) = self.objects.create(name, new.hash, &claim) {
-            self.refs.remove(name)?;
-            return Err(error);
+        match self.objects.create(name, new.hash, &claim) {
+            // Nobody can have used it: whoever opens it is refused like this.
+            Err(error @ Error::Refused { .. }) => {
+                self.refs.remove(name)?;
+                Err(error)
+            }
+            // Whoever opens it next makes them.
+            Err(error) => Err(error),
+            Ok(_) => Ok(true),
         }
-        Ok(true)
     }
 
     fn remove(&self, name: &str) -> Result<bool> {

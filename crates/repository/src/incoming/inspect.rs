@@ -1,11 +1,13 @@
 //! What every received object is looked at for, once it has a name: whether the repository has
-//! another object under that name, and whether its text passes the checks of `git fsck`.
+//! another object under that name, whether its text passes the checks of `git fsck`, and what it
+//! names.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
 use object::{HashKind, Kind, ObjectId};
 use storage::BlobStore;
 
+use super::links::Links;
 use super::options::IncomingOptions;
 use crate::error::{Error, Result};
 use crate::objects::{Objects, Placed, find_packed};
@@ -60,6 +62,7 @@ impl Existing {
 /// Looks at received objects; shared by all threads.
 pub(super) struct Inspector<'a> {
     existing: &'a Existing,
+    links: Option<Links>,
     checks: Option<super::checks::Checks<'a>>,
 }
 
@@ -73,7 +76,10 @@ impl<'a> Inspector<'a> {
         let checks = options.fsck.as_ref().map(|fsck| {
             super::checks::Checks::new(hash, fsck, options.fsck_only_reports, messages)
         });
-        Inspector { existing, checks }
+        // Beside packs of its own, a repository gets what builds on them: that is walked.
+        let links = (existing.objects.packed_count() == 0)
+            .then(|| Links::new(hash, options.closed_objects_max));
+        Inspector { existing, links, checks }
     }
 
     /// Whether objects of this kind must be seen whole.
@@ -92,10 +98,25 @@ impl<'a> Inspector<'a> {
                 return Err(collides(id));
             }
         }
+        if let Some(links) = &self.links {
+            links.pass(kind, id, content);
+        }
         match &self.checks {
             Some(checks) => checks.check(kind, id, content),
             None => Ok(()),
         }
+    }
+
+    /// Takes note of an object that is not held whole.
+    pub fn pass_unseen(&self, kind: Kind, id: &ObjectId) {
+        if let Some(links) = &self.links {
+            links.pass_unseen(kind, id);
+        }
+    }
+
+    /// Whether everything the objects name is among them; `false` when that is not known.
+    pub fn are_closed(&self) -> bool {
+        self.links.as_ref().is_some_and(Links::are_closed)
     }
 
     /// The checks that need several objects, after all of them are there.

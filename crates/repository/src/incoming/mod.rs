@@ -16,6 +16,7 @@ mod family;
 mod hash_batch;
 mod index;
 mod inspect;
+mod links;
 mod loose;
 mod options;
 mod resolve;
@@ -64,6 +65,8 @@ pub struct Received {
     /// The checksum that names the kept pack; `None` when the objects were kept loose, or when
     /// there are none.
     pub pack: Option<ObjectId>,
+    /// Everything the objects name is among them. When it is not known, this is `false`.
+    pub is_closed: bool,
 }
 
 /// What the parts of this module share while they take one pack in.
@@ -80,6 +83,7 @@ pub struct Incoming {
     options: IncomingOptions,
     stage: Box<dyn Stage>,
     messages: Mutex<Vec<String>>,
+    is_closed: bool,
 }
 
 impl Incoming {
@@ -89,7 +93,8 @@ impl Incoming {
     /// When the storage has no room for it.
     pub fn begin(repository: Repository, options: IncomingOptions) -> Result<Self> {
         let stage = repository.blobs().stage()?;
-        Ok(Incoming { repository, options, stage, messages: Mutex::default() })
+        let messages = Mutex::default();
+        Ok(Incoming { repository, options, stage, messages, is_closed: false })
     }
 
     /// Reads one pack, to its last byte and not further, and indexes it. To be called once.
@@ -111,7 +116,28 @@ impl Incoming {
         let context =
             Context { hash, options: &self.options, existing: &existing, inspector: &inspector };
         let keep = Keep { repository: &self.repository, context: &context };
-        keep.receive(&mut self.stage, input, progress)
+        let received = keep.receive(&mut self.stage, input, progress)?;
+        self.is_closed = received.is_closed;
+        Ok(received)
+    }
+
+    /// Whether all these objects were received, and with them everything they reach. `false` when
+    /// that is not known without a walk.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub fn holds_all_below(&self, ids: &[ObjectId]) -> Result<bool> {
+        if !self.is_closed {
+            return Ok(false);
+        }
+        // What was there before may be a remnant of anything.
+        let (before, now) = (self.repository.objects()?, self.objects()?);
+        for id in ids {
+            if before.contains(id)? || !now.contains(id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What the checks found so far, a line each, in the words of git (`warning: object …`).
@@ -187,7 +213,8 @@ impl Keep<'_> {
         }
         drop(family);
         let pack = self.keep(stage, &table, &checksum)?;
-        Ok(Received { objects, deltas, bytes, completed_with, pack })
+        let is_closed = completed_with == 0 && self.context.inspector.are_closed();
+        Ok(Received { objects, deltas, bytes, completed_with, pack, is_closed })
     }
 
     /// Compares objects that were not held with those of the same name in the repository.

@@ -226,6 +226,7 @@ impl<'a> Pass<'a> {
             Ok(())
         })?;
         let id = hasher.finish().map_err(|error| bad_object(entry.offset, &error.to_string()))?;
+        self.context.inspector.pass_unseen(kind, &id);
         if self.context.existing.has(&id)? {
             self.to_compare.push(self.table.len());
         }

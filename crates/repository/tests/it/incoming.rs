@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read};
 
-use object::{HashKind, Kind};
+use object::{HashKind, Kind, ObjectId};
 use repository::Silent;
 use repository::incoming::IncomingOptions;
 use testkit::{RealGit, Scenario};
@@ -220,4 +220,66 @@ fn an_empty_pack_leaves_nothing() {
     let received = bare.receive(&PackBuilder::of(HashKind::Sha256).build(), threads(2));
     assert_eq!(received.expect("a good pack").pack, None);
     assert_eq!(bare.files(), before);
+}
+
+/// A first push is told to be whole without a walk, exactly when no object is left out of it.
+#[test]
+fn a_pack_is_closed_when_nothing_is_left_out() {
+    let git = RealGit::new();
+    for hash in [HashKind::Sha1, HashKind::Sha256] {
+        let dir =
+            Scenario::realistic(60, 91).hash(hash).build(&git, format!("from-{}", hash.name()));
+        git.ok(&dir, &["tag", "-a", "-m", "annotated", "late", "HEAD"]);
+        let lines = |args: &[&str]| -> Vec<String> {
+            git.ok(&dir, args).lines().map(str::to_owned).collect()
+        };
+        let objects = lines(&["rev-list", "--objects", "--all", "--no-object-names"]);
+        let tips = lines(&["for-each-ref", "--format=%(objectname)"]);
+        let tip_ids: Vec<ObjectId> =
+            tips.iter().map(|tip| ObjectId::from_hex(tip.as_bytes()).expect("an id")).collect();
+        let received = |name: &str, objects: &[&String]| {
+            let list: String = objects.iter().map(|id| format!("{id}\n")).collect();
+            let args = ["pack-objects", "--stdout", "-q", "--delta-base-offset"];
+            let pack = git.ok_with_input(&dir, &args, list.as_bytes()).stdout;
+            let bare = Bare::init(&git, name, hash);
+            let mut incoming = bare.incoming(threads(2));
+            let received = incoming.receive(&mut &*pack, &mut Silent).expect("a good pack");
+            (received.is_closed, incoming.holds_all_below(&tip_ids).expect("readable"))
+        };
+        let all: Vec<&String> = objects.iter().collect();
+        assert_eq!(received(&format!("{}-all", hash.name()), &all), (true, true));
+        let mut kinds_left_out = std::collections::BTreeSet::new();
+        for left_out in &objects {
+            let rest: Vec<&String> = objects.iter().filter(|id| *id != left_out).collect();
+            let name = format!("{}-{left_out}", hash.name());
+            let (is_closed, holds_all) = received(&name, &rest);
+            assert!(!holds_all, "{left_out}");
+            if !tips.contains(left_out) {
+                assert!(!is_closed, "{left_out}");
+                kinds_left_out.insert(git.ok(&dir, &["cat-file", "-t", left_out]));
+            }
+        }
+        assert!(kinds_left_out.len() >= 3, "{kinds_left_out:?}");
+    }
+}
+
+/// What the repository has already may be a remnant: a tip of that kind is walked, and so is what
+/// comes beside packs.
+#[test]
+fn remnants_are_never_taken_for_whole() {
+    let git = RealGit::new();
+    let dir = Scenario::linear(3).build(&git, "from");
+    let pack = everything(&git, &dir, &[]);
+    let tip = git.rev_parse(&dir, "HEAD");
+    let text = git.ok_with_input(&dir, &["cat-file", "commit", "HEAD"], b"").stdout;
+    let bare = Bare::init(&git, "loose.git", HashKind::Sha1);
+    git.ok_with_input(&bare.dir, &["hash-object", "-w", "-t", "commit", "--stdin"], &text);
+    let bare = Bare::open(&bare.dir);
+    let mut incoming = bare.incoming(threads(1));
+    assert!(incoming.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
+    assert!(!incoming.holds_all_below(&[tip]).expect("readable"));
+    incoming.publish().expect("published");
+    let bare = Bare::open(&bare.dir);
+    let mut incoming = bare.incoming(threads(1));
+    assert!(!incoming.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
 }

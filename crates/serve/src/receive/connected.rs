@@ -14,7 +14,8 @@ use super::messages::Messages;
 use super::progress::PushProgress;
 
 /// The objects of a push beside those of the repository, and where checking may stop.
-pub(super) struct Connectivity {
+pub(super) struct Connectivity<'a> {
+    incoming: &'a Incoming,
     objects: Objects,
     /// What the refs name: everything below is taken to be there.
     existing: Vec<ObjectId>,
@@ -23,10 +24,10 @@ pub(super) struct Connectivity {
     keepalive_seconds: u64,
 }
 
-impl Connectivity {
+impl<'a> Connectivity<'a> {
     pub fn new(
         repo: &Repository,
-        incoming: &Incoming,
+        incoming: &'a Incoming,
         keepalive_seconds: u64,
     ) -> Result<Self, Error> {
         let snapshot = repo.refs().snapshot()?;
@@ -36,7 +37,8 @@ impl Connectivity {
             ControlFlow::Continue(())
         })?;
         let shallow = snapshot.shallow()?;
-        Ok(Connectivity { objects: incoming.objects()?, existing, shallow, keepalive_seconds })
+        let objects = incoming.objects()?;
+        Ok(Connectivity { incoming, objects, existing, shallow, keepalive_seconds })
     }
 
     /// Refuses the commands below whose new object something is missing; false when there are
@@ -76,6 +78,9 @@ impl Connectivity {
         roots: &[ObjectId],
         messages: &mut Messages<'_>,
     ) -> Result<bool, Error> {
+        if self.incoming.holds_all_below(tips)? {
+            return Ok(true);
+        }
         let shallow = [&self.shallow, roots].concat();
         let mut progress = PushProgress::new(messages, self.keepalive_seconds);
         let found = connectivity::check_connected(
