@@ -7,6 +7,7 @@
 //! it is walked.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -28,10 +29,59 @@ pub(super) struct Links {
 }
 
 /// By id: which kinds of object passed by under it (the low bits), and as which it was named (the
-/// high ones). Ids come from strangers, so the hasher's keys are random.
+/// high ones).
 enum Seen {
-    Sha1(HashMap<[u8; 20], u8>),
-    Sha256(HashMap<[u8; 32], u8>),
+    Sha1(HashMap<[u8; 20], u8, IdKeys>),
+    Sha256(HashMap<[u8; 32], u8, IdKeys>),
+}
+
+/// Ids come from strangers, who could choose them so that they fall together: keys nobody knows
+/// keep them apart.
+#[derive(Clone, Copy)]
+struct IdKeys([u64; 2]);
+
+impl Default for IdKeys {
+    fn default() -> Self {
+        let random = RandomState::new();
+        // Odd, so that no bit is lost.
+        IdKeys([random.hash_one(0), random.hash_one(1) | 1])
+    }
+}
+
+impl BuildHasher for IdKeys {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher { state: self.0[0], factor: self.0[1] }
+    }
+}
+
+/// Multiplies eight bytes at a time and folds the product: several times quicker than the
+/// standard hasher, whose strength against many questions nobody needs here.
+struct IdHasher {
+    state: u64,
+    factor: u64,
+}
+
+impl Hasher for IdHasher {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let product =
+                u128::from(self.state ^ u64::from_le_bytes(word)) * u128::from(self.factor);
+            self.state = product as u64 ^ (product >> 64) as u64;
+        }
+    }
+
+    /// All ids of a table have one length.
+    #[inline]
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
 }
 
 /// One thread's notes: ids, each with its bits behind it.
@@ -100,8 +150,8 @@ impl Links {
     /// No notes yet, and none when there are more than `objects_max` objects.
     pub fn new(hash: HashKind, objects_max: usize) -> Self {
         let seen = match hash {
-            HashKind::Sha1 => Seen::Sha1(HashMap::new()),
-            HashKind::Sha256 => Seen::Sha256(HashMap::new()),
+            HashKind::Sha1 => Seen::Sha1(HashMap::default()),
+            HashKind::Sha256 => Seen::Sha256(HashMap::default()),
         };
         Links {
             hash,
@@ -149,8 +199,8 @@ impl Links {
         self.given_up.store(true, Ordering::Relaxed);
         lock(&self.idle).clear();
         match &mut *lock(&self.seen) {
-            Seen::Sha1(seen) => *seen = HashMap::new(),
-            Seen::Sha256(seen) => *seen = HashMap::new(),
+            Seen::Sha1(seen) => *seen = HashMap::default(),
+            Seen::Sha256(seen) => *seen = HashMap::default(),
         }
     }
 
@@ -183,7 +233,7 @@ impl Links {
 }
 
 /// Adds notes; how many ids there are then.
-fn join<const N: usize>(seen: &mut HashMap<[u8; N], u8>, notes: &[u8]) -> usize {
+fn join<const N: usize>(seen: &mut HashMap<[u8; N], u8, IdKeys>, notes: &[u8]) -> usize {
     for note in notes.chunks_exact(N + 1) {
         let (id, bits) = note.split_first_chunk::<N>().expect("an id and its bits");
         *seen.entry(*id).or_default() |= bits[0];
