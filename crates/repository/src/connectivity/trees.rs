@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
             }
             let is_tree = entry.mode.is_tree();
             let recent = if is_tree { &mut self.recent_trees } else { &mut self.recent_blobs };
-            if recent.check_and_note(entry.id) {
+            if recent.has_met(entry.id) {
                 continue;
             }
             let id = entry.oid(hash);

@@ -136,7 +136,7 @@ impl Gatherer {
                         true => (&mut self.recent_trees, Kind::Tree),
                         false => (&mut self.recent_blobs, Kind::Blob),
                     };
-                    if !recent.check_and_note(entry.id) {
+                    if !recent.has_met(entry.id) {
                         self.note(entry.id, named_bit(kind));
                     }
                 }
@@ -295,13 +295,14 @@ mod tests {
 
     #[test]
     fn a_name_of_what_is_not_there_is_found() {
-        let cases: [(Kind, Vec<u8>); 6] = [
+        let cases: [(Kind, Vec<u8>); 7] = [
             (Kind::Commit, commit(2, Some(8))),
             (Kind::Commit, commit(8, None)),
             // Of another kind than it is named as.
             (Kind::Commit, commit(3, None)),
             (Kind::Tree, tree(&[("100644 x", 4)])),
             (Kind::Tree, tree(&[("40000 x", 3)])),
+            (Kind::Tree, tree(&[("100644 x", 0)])),
             (Kind::Tag, format!("object {}\ntype tree\ntag t\n\nx\n", id(1)).into_bytes()),
         ];
         for (kind, content) in cases {

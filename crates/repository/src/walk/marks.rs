@@ -175,7 +175,8 @@ impl RecentIds {
         RecentIds { table: vec![[0; ID_BYTES_MAX]; RECENT_IDS_AT_FIRST], id_bytes, noted: 0 }
     }
 
-    /// Whether the id was noted lately; notes it when not. `id` has the hash's length.
+    /// Whether the id was noted lately; notes it when not. `id` has the hash's length. Of the null
+    /// id the answer may be yes at any time: who must not miss it asks [`RecentIds::has_met`].
     #[inline]
     pub fn check_and_note(&mut self, id: &[u8]) -> bool {
         let key = self.key(id);
@@ -191,6 +192,12 @@ impl RecentIds {
             self.grow();
         }
         false
+    }
+
+    /// As [`RecentIds::check_and_note`], but the null id is new every time.
+    #[inline]
+    pub fn has_met(&mut self, id: &[u8]) -> bool {
+        self.check_and_note(id) && id.iter().any(|byte| *byte != 0)
     }
 
     #[inline]

@@ -3,8 +3,9 @@
 use std::io::{BufReader, Read};
 
 use object::{HashKind, Kind, ObjectId};
-use repository::Silent;
+use repository::connectivity::check_connected;
 use repository::incoming::IncomingOptions;
+use repository::{Error, Silent};
 use testkit::{RealGit, Scenario};
 
 use crate::bare::{Bare, indexed_by_git, threads};
@@ -282,4 +283,24 @@ fn remnants_are_never_taken_for_whole() {
     let bare = Bare::open(&bare.dir);
     let mut incoming = bare.incoming(threads(1));
     assert!(!incoming.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
+}
+
+/// The null id is nobody's, though tables begin with it.
+#[test]
+fn a_tree_that_names_the_null_id_is_not_whole() {
+    let git = RealGit::new();
+    let dir = git.init_bare("from.git");
+    let entry = format!("100644 blob {}\tx\n", "0".repeat(40));
+    let tree = git.ok_with_input(&dir, &["mktree", "--missing"], entry.as_bytes()).text();
+    let tip = git.ok(&dir, &["commit-tree", "-m", "x", tree.trim()]);
+    let list = format!("{tip}\n{tree}\n");
+    let args = ["pack-objects", "--stdout", "-q"];
+    let pack = git.ok_with_input(&dir, &args, list.as_bytes()).stdout;
+    let bare = Bare::init(&git, "to.git", HashKind::Sha1);
+    let mut incoming = bare.incoming(threads(1));
+    assert!(!incoming.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
+    let tip = ObjectId::from_hex(tip.as_bytes()).expect("an id");
+    let objects = incoming.objects().expect("readable");
+    let missing = check_connected(&objects, &[tip], &[], &[], &mut Silent);
+    assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
 }
