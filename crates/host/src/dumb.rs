@@ -143,10 +143,8 @@ fn blob(
     let store = repo.blobs();
     let content = match store.map(name) {
         Ok(Some(map)) => Content::Whole(map),
-        Ok(None) => match store.stat(name)? {
-            Some(meta) => {
-                Content::Blob { store: store.clone(), name: name.to_owned(), len: meta.size }
-            }
+        Ok(None) => match store.open(name)? {
+            Some(blob) => Content::Blob(blob),
             None => return Ok(None),
         },
         Err(storage::Error::NotFound { .. }) => return Ok(None),

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage::BlobStore;
+use storage::OpenBlob;
 
 /// How long a client may keep a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum Content {
     /// Here; of a mapped file, the map.
     Whole(Bytes),
     /// In a store that does not map it.
-    Blob { store: Arc<dyn BlobStore>, name: String, len: u64 },
+    Blob(Arc<dyn OpenBlob>),
     /// On this machine's disk, outside of the objects directory.
     File { file: File, len: u64 },
 }
@@ -55,7 +55,8 @@ impl DumbFile {
     pub fn len(&self) -> u64 {
         match &self.content {
             Content::Whole(bytes) => bytes.len() as u64,
-            Content::Blob { len, .. } | Content::File { len, .. } => *len,
+            Content::Blob(blob) => blob.size(),
+            Content::File { len, .. } => *len,
         }
     }
 
@@ -63,7 +64,7 @@ impl DumbFile {
     pub fn whole(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes),
-            Content::Blob { .. } | Content::File { .. } => None,
+            Content::Blob(_) | Content::File { .. } => None,
         }
     }
 
@@ -77,9 +78,7 @@ impl DumbFile {
         let count = end.saturating_sub(start) as usize;
         let bytes = match &self.content {
             Content::Whole(bytes) => bytes.slice(start as usize..start as usize + count),
-            Content::Blob { store, name, .. } => {
-                store.read(name, start..end).map_err(io::Error::other)?
-            }
+            Content::Blob(blob) => blob.read(start..end).map_err(io::Error::other)?,
             Content::File { file, .. } => {
                 let mut piece = vec![0; count];
                 file.read_exact_at(&mut piece, start)?;

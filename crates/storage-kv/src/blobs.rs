@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::ReadTransaction;
 use storage::{
-    BlobMeta, BlobStore, ChunkStage, Error, Result, Stage, check_blob_name, check_list_prefix,
+    BlobMeta, BlobStore, ChunkStage, Error, OpenBlob, Result, Stage, check_blob_name,
+    check_list_prefix,
 };
 
 use crate::chunks;
 use crate::errors::failed;
+use crate::opened::{KvBlob, Retired};
 use crate::stage::KvChunks;
 use crate::store::Shared;
 use crate::tables::{BLOBS, BlobRow, RepositoryNumber};
@@ -48,6 +50,15 @@ impl BlobStore for KvBlobs {
         chunks::read(&self.shared, &transaction, (row.chunks, row.size), name, range)
     }
 
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        // Before the moment that is read: what is removed later is seen to be open.
+        let mut opened = self.shared.opened();
+        let Some(row) = self.row(&self.shared.begin_read()?, name)? else { return Ok(None) };
+        opened.open(row.chunks);
+        let (shared, name) = (self.shared.clone(), name.to_owned());
+        Ok(Some(Arc::new(KvBlob { shared, name, chunks: row.chunks, size: row.size })))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
         let what = &self.shared.what;
@@ -82,15 +93,19 @@ impl BlobStore for KvBlobs {
         check_blob_name(name)?;
         let key = self.repository.key(name.as_bytes());
         let name = name.to_owned();
+        let retired = Retired::default();
+        let told = retired.clone();
         // A crash may bring it back, with everything that was deleted after it.
         self.shared.group.run_soon(Box::new(move |rows| {
             let row = rows.open_table(BLOBS)?.remove(&*key)?.map(|row| row.value().to_vec());
             match row.map(|row| BlobRow::decode(&name, &row)) {
-                Some(Ok(row)) => chunks::remove(rows, row.chunks),
+                Some(Ok(row)) => retired.retire(rows, row.chunks),
                 Some(Err(error)) => Err(redb::Error::Corrupted(error.to_string())),
                 None => Ok(()),
             }
-        }))
+        }))?;
+        told.drop_unread(&self.shared);
+        Ok(())
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>> {

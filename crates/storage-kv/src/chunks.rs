@@ -61,7 +61,7 @@ pub(crate) fn append(
 ) -> Result<(), redb::Error> {
     let mut table = rows.open_table(CHUNKS)?;
     if first == 0 {
-        rows.open_table(STAGED)?.insert(&chunks.to_be_bytes()[..], &b""[..])?;
+        disown(rows, chunks)?;
     }
     for (number, chunk) in (first..).zip(bytes.chunks(CHUNK_BYTES as usize)) {
         table.insert(&pair(chunks, number)[..], chunk)?;
@@ -70,6 +70,12 @@ pub(crate) fn append(
         // Without a row, the number would be given again.
         table.insert(&pair(chunks, 0)[..], &b""[..])?;
     }
+    Ok(())
+}
+
+/// Notes that these chunks belong to no blob: they go when the file is opened, if not before.
+pub(crate) fn disown(rows: &WriteTransaction, chunks: u64) -> Result<(), redb::Error> {
+    rows.open_table(STAGED)?.insert(&chunks.to_be_bytes()[..], &b""[..])?;
     Ok(())
 }
 

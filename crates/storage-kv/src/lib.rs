@@ -9,6 +9,7 @@ mod chunks;
 mod errors;
 mod group;
 mod held;
+mod opened;
 mod refs;
 mod stage;
 mod store;

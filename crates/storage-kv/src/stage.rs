@@ -11,6 +11,7 @@ use storage::{ChunkStore, ChunkedBlob, Error, Result};
 
 use crate::blobs::KvBlobs;
 use crate::chunks::{self, CHUNK_BYTES};
+use crate::opened::Retired;
 use crate::tables::{BLOBS, BlobRow, NUMBERS, RepositoryNumber, STAGED};
 
 /// The chunks of one repository's stages.
@@ -65,6 +66,8 @@ impl ChunkStore for KvChunks {
         let repository = self.0.repository;
         let was_there = Arc::new(AtomicBool::new(true));
         let told = was_there.clone();
+        let retired = Retired::default();
+        let to_drop = retired.clone();
         shared.group.run(Box::new(move |rows| {
             let is_there = rows.open_table(NUMBERS)?.get(&repository.own_key()[..])?.is_some();
             was_there.store(is_there, Ordering::Release);
@@ -72,7 +75,8 @@ impl ChunkStore for KvChunks {
                 match is_there {
                     true => {
                         let replaces = reserved.contains(name);
-                        publish_one(rows, repository, (name, blob, *chunks), replaces)?;
+                        let blob = (name.as_str(), blob, *chunks);
+                        publish_one(rows, repository, blob, replaces, &retired)?;
                     }
                     // The repository was removed, and what would be in it.
                     false => chunks::remove(rows, *chunks)?,
@@ -80,6 +84,7 @@ impl ChunkStore for KvChunks {
             }
             Ok(())
         }))?;
+        to_drop.drop_unread(shared);
         match told.load(Ordering::Acquire) {
             true => Ok(()),
             false => Err(Error::not_found("the repository, which was removed")),
@@ -92,6 +97,7 @@ fn publish_one(
     repository: RepositoryNumber,
     (name, blob, chunks): (&str, &ChunkedBlob, u64),
     replaces: bool,
+    retired: &Retired,
 ) -> Result<(), redb::Error> {
     let key = repository.key(name.as_bytes());
     let mut table = rows.open_table(BLOBS)?;
@@ -109,5 +115,5 @@ fn publish_one(
         chunks::append(rows, chunks, blob.appended / CHUNK_BYTES, &blob.tail)?;
     }
     rows.open_table(STAGED)?.remove(&chunks.to_be_bytes()[..])?;
-    present.map_or(Ok(()), |old| chunks::remove(rows, old.chunks))
+    present.map_or(Ok(()), |old| retired.retire(rows, old.chunks))
 }

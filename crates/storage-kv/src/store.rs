@@ -19,6 +19,7 @@ use crate::chunks;
 use crate::errors::failed;
 use crate::group::GroupCommit;
 use crate::held::HeldRefs;
+use crate::opened::{Opened, Retired};
 use crate::tables::{
     BLOBS, BlobRow, CHUNKS, LAYOUT, LAYOUT_PRESENT, META, NEXT_REPOSITORY, NUMBERS, REFLOGS, REFS,
     REPOSITORIES, RepositoryNumber, SHALLOW, STAGED, decode_repository, encode_ref,
@@ -63,12 +64,17 @@ pub(crate) struct Shared {
     pub lock_wait: Duration,
     /// Names of blobs that some stage will replace.
     reserved: Mutex<BTreeSet<(RepositoryNumber, String)>>,
+    opened: Mutex<Opened>,
     next_chunks: AtomicU64,
 }
 
 impl Shared {
     pub fn reserved(&self) -> MutexGuard<'_, BTreeSet<(RepositoryNumber, String)>> {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn begin_read(&self) -> Result<ReadTransaction> {
@@ -102,6 +108,7 @@ impl KvStore {
             held: HeldRefs::default(),
             lock_wait: options.lock_wait,
             reserved: Mutex::default(),
+            opened: Mutex::default(),
             next_chunks: AtomicU64::new(next_chunks),
         };
         Ok(KvStore { shared: Arc::new(shared) })
@@ -166,6 +173,8 @@ impl RepositoryStore for KvStore {
     fn remove(&self, name: &str) -> Result<bool> {
         let is_removed = Arc::new(AtomicBool::new(false));
         let told = is_removed.clone();
+        let retired = Retired::default();
+        let to_drop = retired.clone();
         let name = name.to_owned();
         self.shared.group.run(Box::new(move |rows| {
             let mut repositories = rows.open_table(REPOSITORIES)?;
@@ -173,10 +182,11 @@ impl RepositoryStore for KvStore {
             let Some(row) = row else { return Ok(()) };
             let stored = decode_repository(&name, &row)
                 .map_err(|error| redb::Error::Corrupted(error.to_string()))?;
-            remove_rows(rows, &name, RepositoryNumber(stored.number))?;
+            remove_rows(rows, &name, RepositoryNumber(stored.number), &retired)?;
             is_removed.store(true, Ordering::Release);
             Ok(())
         }))?;
+        to_drop.drop_unread(&self.shared);
         Ok(told.load(Ordering::Acquire))
     }
 }
@@ -186,6 +196,7 @@ fn remove_rows(
     rows: &WriteTransaction,
     name: &str,
     number: RepositoryNumber,
+    retired: &Retired,
 ) -> Result<(), redb::Error> {
     rows.open_table(NUMBERS)?.remove(&number.own_key()[..])?;
     let (first, end) = (number.own_key(), number.end());
@@ -199,7 +210,7 @@ fn remove_rows(
         left.push(row.chunks);
     }
     rows.open_table(BLOBS)?.retain_in::<&[u8], _>(&first[..]..&end[..], |_, _| false)?;
-    left.into_iter().try_for_each(|chunks| chunks::remove(rows, chunks))
+    left.into_iter().try_for_each(|chunks| retired.retire(rows, chunks))
 }
 
 /// Makes what is missing, drops what a crash left, and gives the next number for chunks.

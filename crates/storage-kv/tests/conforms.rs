@@ -116,6 +116,48 @@ fn what_a_crash_leaves_is_whole() {
 }
 
 #[test]
+fn what_is_removed_goes_with_its_last_reader() {
+    let root = TempDir::new();
+    let file = root.path().join("repositories.kv");
+    let bytes = vec![7; 200_000];
+    // As after a crash, but what a crash leaves is not dropped.
+    let chunks = || {
+        let copy = root.path().join("now.kv");
+        std::fs::copy(&file, &copy).expect("copied");
+        count(&copy, "chunks")
+    };
+    let store = open(&root);
+    let parts = made(&store, "a", HashKind::Sha1);
+    for name in ["pack/pack-1.pack", "pack/pack-2.pack"] {
+        put(&parts, name, &bytes).publish().expect("published");
+    }
+    let open_blob = |name| parts.blobs.open(name).expect("readable").expect("there");
+    let readers = [open_blob("pack/pack-1.pack"), open_blob("pack/pack-1.pack")];
+    parts.blobs.delete("pack/pack-1.pack").expect("deleted");
+    parts.blobs.delete("pack/pack-2.pack").expect("deleted");
+    let mut stage = put(&parts, "info/commit-graph", &bytes);
+    stage.replace("info/commit-graph").expect("nobody else has it");
+    stage.publish().expect("published");
+    made(&store, "durable", HashKind::Sha1);
+    assert_eq!(chunks(), 8, "those of the open blob and of the graph");
+    let graph = open_blob("info/commit-graph");
+    let [one, two] = readers;
+    drop(one);
+    assert_eq!(two.read(0..u64::MAX).expect("still open"), bytes);
+    assert!(store.remove("a").expect("removed"));
+    assert_eq!(graph.read(0..u64::MAX).expect("still open"), bytes);
+    drop(two);
+    // Durable, and with it what was done before.
+    made(&store, "b", HashKind::Sha1);
+    assert_eq!(chunks(), 4, "those of the graph");
+    drop(graph);
+    made(&store, "c", HashKind::Sha1);
+    assert_eq!(chunks(), 0);
+    drop((parts, store));
+    assert_eq!((count(&file, "chunks"), count(&file, "staged")), (0, 0));
+}
+
+#[test]
 fn a_file_is_open_once() {
     let root = TempDir::new();
     let _first = open(&root);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use postgres::Row;
 use postgres::types::Type;
-use postgres::{Client, Row};
 use storage::{
-    BlobMeta, BlobStore, ChunkStage, Error, Result, Stage, check_blob_name, check_list_prefix,
+    BlobMeta, BlobStore, ChunkStage, Error, OpenBlob, Result, Stage, check_blob_name,
+    check_list_prefix,
 };
 
 use crate::errors::failed;
 use crate::schema::CHUNK_BYTES;
-use crate::stage::{PgChunks, delete_chunks};
+use crate::stage::PgChunks;
 use crate::store::{RepositoryNumber, Shared};
 
 /// The objects directory of one repository in a database.
@@ -58,6 +59,21 @@ impl BlobStore for PgBlobs {
         joined(&rows, size.unsigned_abs(), name, range)
     }
 
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        check_blob_name(name)?;
+        let row = self.shared.connections.with(|client| {
+            client.query_typed_opt(
+                "SELECT chunks, size FROM packhorse.blob WHERE repository = $1 AND name = $2",
+                &[(&self.repository.0, Type::INT8), (&name, Type::TEXT)],
+            )
+        })?;
+        let Some(row) = row else { return Ok(None) };
+        let (chunks, size) = (row.get(0), row.get::<_, i64>(1).unsigned_abs());
+        self.shared.node.opened().open(chunks);
+        let (shared, name) = (self.shared.clone(), name.to_owned());
+        Ok(Some(Arc::new(PgBlob { shared, name, chunks, size })))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
         // `0` is the byte after `/`.
@@ -76,23 +92,47 @@ impl BlobStore for PgBlobs {
 
     fn delete(&self, name: &str) -> Result<()> {
         check_blob_name(name)?;
-        // Two statements: the second one must see what a replacement has brought meanwhile.
         let connections = &self.shared.connections;
         let mut connection = connections.begin(self.shared.lock_wait)?;
-        let gone = connection
-            .query_typed_opt(
-                "DELETE FROM packhorse.blob WHERE repository = $1 AND name = $2 RETURNING chunks",
+        connection
+            .query_typed(
+                "WITH gone AS (
+                     DELETE FROM packhorse.blob WHERE repository = $1 AND name = $2
+                         RETURNING chunks
+                 )
+                 INSERT INTO packhorse.retired SELECT chunks, clock_timestamp() FROM gone",
                 &[(&self.repository.0, Type::INT8), (&name, Type::TEXT)],
             )
             .map_err(failed(&connections.what))?;
-        if let Some(row) = gone {
-            delete_chunks(&mut connection, row.get(0)).map_err(failed(&connections.what))?;
-        }
         connection.commit()
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>> {
         Ok(Box::new(ChunkStage::new(PgChunks::new(self.clone())?)))
+    }
+}
+
+/// An open blob.
+struct PgBlob {
+    shared: Arc<Shared>,
+    name: String,
+    chunks: i64,
+    size: u64,
+}
+
+impl OpenBlob for PgBlob {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        read_chunks(&self.shared, (self.chunks, self.size), &self.name, range)
+    }
+}
+
+impl Drop for PgBlob {
+    fn drop(&mut self) {
+        self.shared.node.opened().close(self.chunks);
     }
 }
 
@@ -159,26 +199,18 @@ fn joined(rows: &[Row], size: u64, name: &str, range: Range<u64>) -> Result<Byte
     }
 }
 
-/// The bytes in `range` of chunks that belong to no published blob.
+/// The bytes in `range` of these chunks, whatever blob they belong to.
 pub(crate) fn read_chunks(
-    client: &mut Client,
-    (chunks, size): (i64, u64),
-    range: &Range<u64>,
-) -> Result<Vec<Row>, postgres::Error> {
-    let statement = statement("SELECT $4::bigint AS chunks, $5::bigint AS size");
-    let (cut, size) = (Cut::of(range), size.cast_signed());
-    let [start, end, chunk] = cut.parameters();
-    let own = [(&chunks as _, Type::INT8), (&size as _, Type::INT8)];
-    client.query_typed(&statement, &[&[start, end, chunk][..], &own].concat())
-}
-
-/// The same, joined.
-pub(crate) fn read_staged(
     shared: &Shared,
     (chunks, size): (i64, u64),
     name: &str,
     range: Range<u64>,
 ) -> Result<Bytes> {
-    let rows = shared.connections.with(|client| read_chunks(client, (chunks, size), &range))?;
+    let statement = statement("SELECT $4::bigint AS chunks, $5::bigint AS size");
+    let (cut, own_size) = (Cut::of(&range), size.cast_signed());
+    let [start, end, chunk] = cut.parameters();
+    let own = [(&chunks as _, Type::INT8), (&own_size as _, Type::INT8)];
+    let parameters = [&[start, end, chunk][..], &own].concat();
+    let rows = shared.connections.with(|client| client.query_typed(&statement, &parameters))?;
     joined(&rows, size, name, range)
 }

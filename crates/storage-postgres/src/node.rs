@@ -3,6 +3,7 @@
 //!
 //! Only the database's clock counts.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -22,14 +23,41 @@ const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Others' remains are looked for each time a server was seen so often, and when it starts.
 const CLEANED_EVERY: u32 = 30;
 
+/// Blobs whose chunks go in one transaction.
+const DROPPED_AT_ONCE: i64 = 64;
+
 /// A server's row, renewed as long as this value lives.
 pub(crate) struct Node {
     pub number: i64,
     /// Tried again from time to time.
     owed: Arc<Mutex<Vec<Owed>>>,
+    opened: Arc<Mutex<Opened>>,
     // Dropped first, which ends the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Whose chunks this server reads, by how many readers.
+#[derive(Default)]
+pub(crate) struct Opened {
+    readers: BTreeMap<i64, usize>,
+    /// Whether the database may have been told of some of them.
+    told: bool,
+}
+
+impl Opened {
+    pub fn open(&mut self, chunks: i64) {
+        *self.readers.entry(chunks).or_default() += 1;
+    }
+
+    pub fn close(&mut self, chunks: i64) {
+        if let Some(readers) = self.readers.get_mut(&chunks) {
+            *readers -= 1;
+            if *readers == 0 {
+                self.readers.remove(&chunks);
+            }
+        }
+    }
 }
 
 /// What is to be given back.
@@ -65,8 +93,8 @@ impl Owed {
     }
 }
 
-fn lock(owed: &Mutex<Vec<Owed>>) -> MutexGuard<'_, Vec<Owed>> {
-    owed.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives back what could not be given back before; what cannot be now either is kept.
@@ -83,6 +111,11 @@ fn settle_all(connections: &Connections, owed: &Mutex<Vec<Owed>>) {
 }
 
 impl Node {
+    /// What is open here.
+    pub fn opened(&self) -> MutexGuard<'_, Opened> {
+        lock(&self.opened)
+    }
+
     /// Gives something back, now or as soon as the database can be asked.
     pub fn settle(&self, connections: &Connections, owed: Owed) {
         if let Err(error) = owed.give_back(connections) {
@@ -106,17 +139,18 @@ impl Node {
         })?;
         let number = row.get(0);
         clean(connections, keep)?;
+        drop_retired(connections, lease)?;
         let (stop, stopped) = channel();
         let shared = Arc::downgrade(connections);
         let owed: Arc<Mutex<Vec<Owed>>> = Arc::default();
-        let theirs = owed.clone();
-        let pauses = (lease / SEEN_PER_LEASE, keep);
-        let work = move || stay_seen(&shared, (number, &theirs), pauses, &stopped);
+        let opened: Arc<Mutex<Opened>> = Arc::default();
+        let (theirs, read) = (owed.clone(), opened.clone());
+        let work = move || stay_seen(&shared, (number, &theirs, &read), (lease, keep), &stopped);
         let thread = std::thread::Builder::new().name("postgres-lease".to_owned()).spawn(work);
         if let Err(error) = &thread {
             tracing::warn!("leases are not renewed: {error}");
         }
-        Ok(Node { number, owed, stop: Some(stop), thread: thread.ok() })
+        Ok(Node { number, owed, opened, stop: Some(stop), thread: thread.ok() })
     }
 }
 
@@ -132,20 +166,21 @@ impl Drop for Node {
 /// Until stopped.
 fn stay_seen(
     connections: &Weak<Connections>,
-    (number, owed): (i64, &Mutex<Vec<Owed>>),
-    (pause, keep): (Duration, Duration),
+    (number, owed, opened): (i64, &Mutex<Vec<Owed>>, &Mutex<Opened>),
+    (lease, keep): (Duration, Duration),
     stopped: &Receiver<()>,
 ) {
     let mut count = 0_u32;
-    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+    while stopped.recv_timeout(lease / SEEN_PER_LEASE) == Err(RecvTimeoutError::Timeout) {
         let Some(connections) = connections.upgrade() else { return };
         count = count.wrapping_add(1);
-        let mut done = seen(&connections, number);
+        let mut done =
+            seen(&connections, number).and_then(|()| tell_readers(&connections, number, opened));
         if done.is_ok() {
             settle_all(&connections, owed);
         }
         if done.is_ok() && count.is_multiple_of(CLEANED_EVERY) {
-            done = clean(&connections, keep).map(drop);
+            done = clean(&connections, keep).and_then(|_| drop_retired(&connections, lease));
         }
         if let Err(error) = done {
             tracing::warn!(%error, "a lease could not be renewed");
@@ -176,6 +211,64 @@ fn seen(connections: &Connections, number: i64) -> Result<()> {
             )
         })
         .map(drop)
+}
+
+/// Says which of the chunks that have no name any more are read here.
+fn tell_readers(connections: &Connections, number: i64, opened: &Mutex<Opened>) -> Result<()> {
+    let mut now = lock(opened);
+    let chunks: Vec<i64> = now.readers.keys().copied().collect();
+    if chunks.is_empty() && !now.told {
+        return Ok(());
+    }
+    now.told = !chunks.is_empty();
+    drop(now);
+    let told = connections.with(|client| {
+        client.query_typed(
+            "WITH read AS (
+                 INSERT INTO packhorse.reader (node, chunks)
+                     SELECT $1, chunks FROM packhorse.retired WHERE chunks = ANY($2)
+                     ON CONFLICT DO NOTHING
+             )
+             DELETE FROM packhorse.reader WHERE node = $1 AND chunks <> ALL($2)",
+            &[(&number, Type::INT8), (&chunks, Type::INT8_ARRAY)],
+        )
+    });
+    if told.is_err() {
+        lock(opened).told = true;
+    }
+    told.map(drop)
+}
+
+/// Drops chunks that have had no name for long enough for everybody to say that he reads them,
+/// and that nobody reads.
+fn drop_retired(connections: &Connections, lease: Duration) -> Result<()> {
+    let unread = (2 * lease).as_secs_f64();
+    loop {
+        let row = connections.with(|client| {
+            client.query_typed_one(
+                "WITH unread AS (
+                     SELECT chunks FROM packhorse.retired
+                         WHERE since < clock_timestamp() - make_interval(secs => $1)
+                             AND NOT EXISTS (
+                                 SELECT FROM packhorse.reader
+                                     WHERE reader.chunks = retired.chunks
+                             )
+                         ORDER BY since LIMIT $2 FOR UPDATE SKIP LOCKED
+                 ), gone AS (
+                     DELETE FROM packhorse.retired USING unread
+                         WHERE retired.chunks = unread.chunks
+                 ), chunks_gone AS (
+                     DELETE FROM packhorse.chunk USING unread
+                         WHERE chunk.chunks = unread.chunks
+                 )
+                 SELECT count(*) FROM unread",
+                &[(&unread, Type::FLOAT8), (&DROPPED_AT_ONCE, Type::INT8)],
+            )
+        })?;
+        if row.get::<_, i64>(0) < DROPPED_AT_ONCE {
+            return Ok(());
+        }
+    }
 }
 
 /// Drops what servers staged that were not seen for so long; how many blobs.

@@ -11,6 +11,8 @@
 //! | `chunk` | 256 KiB of a blob, the last one less; stored as it is, so that parts can be read |
 //! | `node` | a server, and when it was last seen |
 //! | `staged` | chunks of no published blob, and the server that writes them |
+//! | `retired` | chunks of a blob that was removed or replaced, and since when they have no name |
+//! | `reader` | a server that still reads such chunks |
 //! | `reserved` | the name of a blob that some stage will replace |
 //!
 //! Names compare byte by byte. Layouts are numbered; a database of an older one is brought up
@@ -28,7 +30,8 @@ use crate::errors::failed;
 pub(crate) const CHUNK_BYTES: u64 = 256 << 10;
 
 /// Each brings a database from the layout before to the next one.
-const LAYOUTS: &[&str] = &["
+const LAYOUTS: &[&str] = &[
+    "
     CREATE TABLE packhorse.repository (
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         name text COLLATE \"C\" NOT NULL UNIQUE,
@@ -90,7 +93,21 @@ const LAYOUTS: &[&str] = &["
         PRIMARY KEY (repository, name)
     );
     CREATE INDEX ON packhorse.reserved (node);
-"];
+",
+    "
+    CREATE TABLE packhorse.retired (
+        chunks bigint PRIMARY KEY,
+        since timestamptz NOT NULL
+    );
+    CREATE INDEX ON packhorse.retired (since);
+    CREATE TABLE packhorse.reader (
+        node bigint NOT NULL REFERENCES packhorse.node ON DELETE CASCADE,
+        chunks bigint NOT NULL,
+        PRIMARY KEY (chunks, node)
+    );
+    CREATE INDEX ON packhorse.reader (node);
+",
+];
 
 /// Servers that start together come one after the other: any number that nobody else takes.
 const MIGRATION_LOCK: i64 = 0x7061_636b_686f_7273;

@@ -9,7 +9,7 @@ use postgres::Client;
 use postgres::types::{ToSql, Type};
 use storage::{ChunkStore, ChunkedBlob, Error, Result};
 
-use crate::blobs::{PgBlobs, read_staged};
+use crate::blobs::{PgBlobs, read_chunks};
 use crate::connections::Connection;
 use crate::errors::{Parent, failed, orphan_of, removed};
 use crate::node::Owed;
@@ -87,6 +87,10 @@ impl PgChunks {
     }
 }
 
+const DELETE_CHUNKS: &str = "DELETE FROM packhorse.chunk WHERE chunks = $1";
+
+const RETIRE_CHUNKS: &str = "INSERT INTO packhorse.retired VALUES ($1, clock_timestamp())";
+
 /// Adds rows of chunks, from the `first` one on.
 fn insert_chunks(
     client: &mut Client,
@@ -147,7 +151,7 @@ impl ChunkStore for PgChunks {
         name: &str,
         range: Range<u64>,
     ) -> Result<Bytes> {
-        read_staged(&self.blobs.shared, (chunks.cast_signed(), size), name, range)
+        read_chunks(&self.blobs.shared, (chunks.cast_signed(), size), name, range)
     }
 
     fn forget(&self, chunks: u64) -> Result<()> {
@@ -268,9 +272,15 @@ impl PgChunks {
             )
             .map_err(self.failed())?;
         let new: Option<i64> = new.map(|row| row.get(0));
-        // Of a name that was there already, one of both loses its chunks.
-        if let Some(loser) = if new.is_some() { old } else { staged } {
-            delete_chunks(connection, loser).map_err(self.failed())?;
+        // Of a name that was there already, one of both loses its chunks: the old one's may be
+        // read just now.
+        let loser = match new {
+            Some(_) => old.map(|old| (RETIRE_CHUNKS, old)),
+            None => staged.map(|staged| (DELETE_CHUNKS, staged)),
+        };
+        if let Some((statement, loser)) = loser {
+            let lost = connection.query_typed(statement, &[(&loser, Type::INT8)]);
+            lost.map_err(self.failed())?;
         }
         match new {
             Some(chunks) if !blob.tail.is_empty() => {
@@ -280,10 +290,4 @@ impl PgChunks {
             _ => Ok(()),
         }
     }
-}
-
-/// Removes the rows of all chunks of a blob.
-pub(crate) fn delete_chunks(client: &mut Client, chunks: i64) -> Result<(), postgres::Error> {
-    let all = "DELETE FROM packhorse.chunk WHERE chunks = $1";
-    client.query_typed(all, &[(&chunks, Type::INT8)]).map(drop)
 }

@@ -214,8 +214,8 @@ impl RepositoryStore for PgStore {
         let Some(row) = row else { return Ok(false) };
         let number: i64 = row.get(0);
         for statement in [
-            "DELETE FROM packhorse.chunk USING packhorse.blob
-                 WHERE blob.repository = $1 AND chunk.chunks = blob.chunks",
+            "INSERT INTO packhorse.retired
+                 SELECT chunks, clock_timestamp() FROM packhorse.blob WHERE repository = $1",
             "DELETE FROM packhorse.repository WHERE number = $1",
         ] {
             connection.query_typed(statement, &[(&number, Type::INT8)]).map_err(failed())?;

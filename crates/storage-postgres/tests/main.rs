@@ -10,7 +10,7 @@ use storage::{
     RefStore, RefTransaction, RepositoryStore as _, Stage, Target, conformance,
 };
 use storage_postgres::{OpenOptions, PgStore};
-use testkit::Postgres;
+use testkit::{Postgres, wait_until};
 
 fn open(url: &str) -> PgStore {
     PgStore::open(url, &OpenOptions::default()).expect("opens")
@@ -212,7 +212,47 @@ fn blobs_of_many_chunks_are_read_from_anywhere() {
     }
     store.remove("a").expect("removed");
     let database = url.rsplit('/').next().expect("a name");
+    drop_unread(&server, &url);
     assert_eq!(server.sql(database, "SELECT count(*) FROM packhorse.chunk"), "0");
+}
+
+/// Removed blobs are dropped when nobody has said for two leases that he reads them: a server that
+/// starts looks for such. Here that time has passed.
+fn drop_unread(server: &Postgres, url: &str) {
+    let database = url.rsplit('/').next().expect("a name");
+    server.sql(database, "UPDATE packhorse.retired SET since = since - interval '2 hours'");
+    drop(open(url));
+}
+
+#[test]
+fn what_another_server_removes_is_read_on() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let database = url.rsplit('/').next().expect("a name");
+    let short = OpenOptions { lease: Duration::from_secs(1), ..OpenOptions::default() };
+    let reading = PgStore::open(&url, &short).expect("opens");
+    let other = open(&url);
+    let bytes = vec![7; 1 << 20];
+    let parts = made(&reading, "a", HashKind::Sha1);
+    for name in ["pack/pack-1.pack", "pack/pack-2.pack"] {
+        put(&parts, name, &bytes).publish().expect("published");
+    }
+    let open_blob = |name| parts.blobs.open(name).expect("readable").expect("there");
+    let (one, two) = (open_blob("pack/pack-1.pack"), open_blob("pack/pack-1.pack"));
+    let theirs = other.parts("a").expect("readable").expect("there");
+    theirs.blobs.delete("pack/pack-1.pack").expect("deleted");
+    theirs.blobs.delete("pack/pack-2.pack").expect("deleted");
+    let readers = || server.sql(database, "SELECT count(*) FROM packhorse.reader");
+    wait_until("a reader that says so", || readers() == "1");
+    drop_unread(&server, &url);
+    let blobs = || server.sql(database, "SELECT count(DISTINCT chunks) FROM packhorse.chunk");
+    assert_eq!(blobs(), "1", "the one that is read");
+    drop(one);
+    assert_eq!(two.read(0..u64::MAX).expect("still open"), bytes);
+    drop(two);
+    wait_until("no reader", || readers() == "0");
+    drop_unread(&server, &url);
+    assert_eq!(blobs(), "0");
 }
 
 #[test]
@@ -227,6 +267,7 @@ fn what_is_replaced_or_deleted_leaves_no_chunks() {
         let mut stage = put(&parts, "info/commit-graph", &vec![round as u8; round << 20]);
         stage.replace("info/commit-graph").expect("nobody else has it");
         stage.publish().expect("published");
+        drop_unread(&server, &url);
         assert_eq!(blobs(), "1", "round {round}");
         let read = parts.blobs.read("info/commit-graph", 0..u64::MAX).expect("readable");
         assert_eq!(read, vec![round as u8; round << 20]);
@@ -236,6 +277,8 @@ fn what_is_replaced_or_deleted_leaves_no_chunks() {
     assert_eq!(parts.blobs.read("info/commit-graph", 0..1).expect("readable"), [3][..]);
     assert_eq!(blobs(), "1");
     parts.blobs.delete("info/commit-graph").expect("deleted");
+    assert_eq!(blobs(), "1", "somebody may read them");
+    drop_unread(&server, &url);
     assert_eq!(blobs(), "0");
     let left = server.sql(database, "SELECT count(*) FROM packhorse.staged");
     assert_eq!(left, "0");
@@ -360,7 +403,11 @@ fn what_cannot_be_used_is_refused_by_name() {
     let newer = refused(&url);
     assert!(matches!(newer, Error::Unsupported { .. }), "{newer}");
     assert!(newer.to_string().contains("version 99"), "{newer}");
+    // One of an older program is brought up to date.
+    server.sql(&database, "DROP TABLE packhorse.retired, packhorse.reader");
     server.sql(&database, "UPDATE packhorse.layout SET version = 1");
+    drop(open(&url));
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM packhorse.retired"), "0");
     // A database that may only be read.
     let store = open(&url);
     let parts = made(&store, "a", HashKind::Sha1);

@@ -44,6 +44,9 @@ pub trait BlobStore: Send + Sync {
     /// A range that starts past the end gives no bytes.
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes>;
 
+    /// Opens a blob, to be read on whatever becomes of its name; `None` when there is none.
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>>;
+
     /// The blobs in the directory `prefix` (`"pack/"`; `""` for the top), not in its
     /// subdirectories, in byte order of names. A directory that is not there is empty.
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>>;
@@ -68,6 +71,16 @@ pub trait BlobStore: Send + Sync {
     fn faults(&self) -> u64 {
         0
     }
+}
+
+/// A blob that is open. Its bytes stay as they are while it is, also when it is deleted or
+/// replaced: maintenance takes packs away under running requests, on any server.
+pub trait OpenBlob: Send + Sync {
+    /// The size in bytes.
+    fn size(&self) -> u64;
+
+    /// The bytes in `range`, cut at the blob's end.
+    fn read(&self, range: Range<u64>) -> Result<Bytes>;
 }
 
 /// Blobs in the making. Nobody sees them before [`Stage::publish`]; dropped, they are gone.

@@ -14,7 +14,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::{
-    BlobMeta, BlobStore, BlobWriter, Error, Result, Stage, check_blob_name, check_list_prefix,
+    BlobMeta, BlobStore, BlobWriter, Error, OpenBlob, Result, Stage, check_blob_name,
+    check_list_prefix,
 };
 
 /// About how many bytes a writer gathers before they become chunks: few transactions, little
@@ -245,6 +246,11 @@ impl<C: ChunkStore> BlobStore for StagedView<C> {
         }
     }
 
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        let Some(meta) = self.stat(name)? else { return Ok(None) };
+        Ok(Some(Arc::new(StagedBlob { staged: self.0.clone(), meta })))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
         let names = self.0.names();
@@ -260,6 +266,22 @@ impl<C: ChunkStore> BlobStore for StagedView<C> {
 
     fn stage(&self) -> Result<Box<dyn Stage>> {
         Err(Error::read_only("a stage"))
+    }
+}
+
+/// A finished blob of a stage: there as long as its stage is, and never replaced.
+struct StagedBlob<C> {
+    staged: Arc<Staged<C>>,
+    meta: BlobMeta,
+}
+
+impl<C: ChunkStore> OpenBlob for StagedBlob<C> {
+    fn size(&self) -> u64 {
+        self.meta.size
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        self.staged.read(&self.meta.name, range)
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::{
-    BlobMeta, BlobStore, BlobWriter, CommitError, Error, Peel, Prepared, RefSnapshot, RefStore,
-    RefTransaction, Result, Stage,
+    BlobMeta, BlobStore, BlobWriter, CommitError, Error, OpenBlob, Peel, Prepared, RefSnapshot,
+    RefStore, RefTransaction, Result, Stage,
 };
 
 /// What happens, and when. Writes are counted from 1 over all stores that share a [`Faults`].
@@ -152,6 +152,13 @@ impl BlobStore for FaultyBlobs {
         self.faults.shorten(name, self.inner.read(name, range)?)
     }
 
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        self.faults.read(name)?;
+        let Some(inner) = self.inner.open(name)? else { return Ok(None) };
+        let faults = Arc::clone(&self.faults);
+        Ok(Some(Arc::new(FaultyBlob { inner, name: name.to_owned(), faults })))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         self.faults.read(prefix)?;
         self.inner.list(prefix)
@@ -174,6 +181,23 @@ impl BlobStore for FaultyBlobs {
     // Not mapped: a mapping would be read behind the faults' back.
     fn map(&self, name: &str) -> Result<Option<Bytes>> {
         crate::check_blob_name(name).map(|()| None)
+    }
+}
+
+struct FaultyBlob {
+    inner: Arc<dyn OpenBlob>,
+    name: String,
+    faults: Arc<Faults>,
+}
+
+impl OpenBlob for FaultyBlob {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        self.faults.read(&self.name)?;
+        self.faults.shorten(&self.name, self.inner.read(range)?)
     }
 }
 

@@ -26,7 +26,7 @@ mod refs;
 mod repositories;
 
 pub use blobs::{
-    BlobMeta, BlobName, BlobStore, BlobWriter, Stage, check_blob_name, check_list_prefix,
+    BlobMeta, BlobName, BlobStore, BlobWriter, OpenBlob, Stage, check_blob_name, check_list_prefix,
 };
 pub use chunked::{ChunkStage, ChunkStore, ChunkedBlob};
 pub use conflict::{check_edits, check_ids, prefixes_of};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::{BlobMeta, BlobStore, BlobWriter, Error, Result, Stage};
+use crate::{BlobMeta, BlobStore, BlobWriter, Error, OpenBlob, Result, Stage};
 
 /// How much may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,10 @@ impl BlobStore for LimitBlobs {
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.inner.read(name, range)
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        self.inner.open(name)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {

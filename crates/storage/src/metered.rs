@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::{BlobMeta, BlobName, BlobStore, Result, Stage};
+use crate::{BlobMeta, BlobName, BlobStore, OpenBlob, Result, Stage};
 
 /// Called before a read, with the blob's name and the range: it may take its time.
 type BeforeRead = dyn Fn(&str, &Range<u64>) + Send + Sync;
@@ -31,6 +31,14 @@ impl Meter {
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
         let those = reads.iter().filter(|(name, _)| name.ends_with(ending));
         those.map(|(_, range)| range.clone()).collect()
+    }
+
+    fn note(&self, name: &str, range: &Range<u64>) {
+        let read = (name.to_owned(), range.clone());
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).push(read);
+        if let Some(before_read) = &self.before_read {
+            before_read(name, range);
+        }
     }
 
     /// Forgets what was read so far.
@@ -59,12 +67,14 @@ impl BlobStore for MeteredBlobs {
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        let read = (name.to_owned(), range.clone());
-        self.meter.reads.lock().unwrap_or_else(PoisonError::into_inner).push(read);
-        if let Some(before_read) = &self.meter.before_read {
-            before_read(name, &range);
-        }
+        self.meter.note(name, &range);
         self.inner.read(name, range)
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        let Some(inner) = self.inner.open(name)? else { return Ok(None) };
+        let meter = Arc::clone(&self.meter);
+        Ok(Some(Arc::new(MeteredBlob { inner, name: name.to_owned(), meter })))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
@@ -81,5 +91,22 @@ impl BlobStore for MeteredBlobs {
 
     fn faults(&self) -> u64 {
         self.inner.faults()
+    }
+}
+
+struct MeteredBlob {
+    inner: Arc<dyn OpenBlob>,
+    name: BlobName,
+    meter: Arc<Meter>,
+}
+
+impl OpenBlob for MeteredBlob {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        self.meter.note(&self.name, &range);
+        self.inner.read(range)
     }
 }

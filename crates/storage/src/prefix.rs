@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::blobs::check_list_prefix;
-use crate::{BlobMeta, BlobStore, BlobWriter, Result, Stage, check_blob_name};
+use crate::{BlobMeta, BlobStore, BlobWriter, OpenBlob, Result, Stage, check_blob_name};
 
 /// Shows only the blobs below `prefix`, under names without it.
 #[derive(Clone)]
@@ -46,6 +46,10 @@ impl BlobStore for PrefixBlobs {
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.inner.read(&self.full(name)?, range)
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        self.inner.open(&self.full(name)?)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {

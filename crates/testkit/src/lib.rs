@@ -7,6 +7,7 @@
 
 mod crashes;
 mod git;
+mod patience;
 mod postgres;
 mod random;
 mod scenario;
@@ -16,6 +17,7 @@ mod transcript;
 
 pub use crashes::for_every_crash;
 pub use git::{GitOutput, RealGit};
+pub use patience::{HUNG, wait_until};
 pub use postgres::Postgres;
 pub use random::Random;
 pub use scenario::{Change, FastImport, Mark, Scenario};

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use testkit::{RealGit, Scenario};
+use testkit::{RealGit, Scenario, wait_until};
 
-use crate::serving::{Serving, packhorse, wait_until};
+use crate::serving::{Serving, packhorse};
 
 const NONE: &[&str] = &[];
 

@@ -3,10 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use testkit::{RealGit, Scenario};
+use testkit::{RealGit, Scenario, wait_until};
 
 use crate::raw::{self, packet};
-use crate::serving::{Serving, wait_until};
+use crate::serving::Serving;
 
 #[test]
 fn an_idle_server_is_small() {

@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use testkit::{RealGit, ServerProcess};
+use testkit::{RealGit, ServerProcess, wait_until};
 
 use crate::raw::{self, Reply};
-
-/// How long something that must happen may take before it is called hung.
-const HUNG: Duration = Duration::from_secs(120);
 
 /// The program under test.
 pub fn packhorse(git: &RealGit) -> Command {
@@ -132,15 +128,6 @@ impl Drop for Serving {
             let log = self.log();
             assert!(!log.contains("panicked"), "the server panicked:\n{log}");
         }
-    }
-}
-
-/// Waits for something that shows only to whoever looks.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < HUNG, "never came: {what}");
-        std::thread::yield_now();
     }
 }
 

@@ -3,10 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
-use testkit::{RealGit, Scenario};
+use testkit::{RealGit, Scenario, wait_until};
 
 use crate::raw;
-use crate::serving::{Serving, wait_until};
+use crate::serving::Serving;
 
 /// A push whose end is held back, and whose beginning the server has read.
 fn half_a_push(git: &RealGit, server: &Serving) -> (TcpStream, Vec<u8>) {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use testkit::{Postgres, RealGit, Scenario};
+use testkit::{Postgres, RealGit, Scenario, wait_until};
 
-use crate::serving::{Serving, packhorse, wait_until};
+use crate::serving::{Serving, packhorse};
 
 fn serve(git: &RealGit, store: &str, options: &[&str]) -> Serving {
     let mut command = packhorse(git);
@@ -211,9 +211,12 @@ fn a_key_value_file_is_maintained_behind_the_traffic() {
     let url = server.url("a.git");
     git.ok(&origin, &["push", "-q", "--mirror", &url]);
     let work = git.clone(&url, "work", &["--quiet"]);
-    for number in 0..12 {
+    for number in 0..24 {
         git.commit_file(&work, "file.txt", format!("{number}\n"));
         git.ok(&work, &["push", "-q", "origin", "HEAD"]);
+        // Whether packs are taken away under it or not.
+        let clone = git.clone(&url, format!("clone-{number}"), &["--quiet", "--bare"]);
+        assert_eq!(git.rev_parse(&clone, "HEAD"), git.rev_parse(&work, "HEAD"));
     }
     wait_until("maintenance", || server.log().contains("maintained: "));
     let clone = git.clone(&url, "clone", &["--quiet"]);

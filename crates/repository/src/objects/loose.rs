@@ -36,13 +36,8 @@ impl Loose {
     pub fn find(stores: &[Arc<dyn BlobStore>], id: &ObjectId) -> Result<Option<Loose>> {
         let name = loose_name(id);
         for store in stores {
-            match store.stat(&name)? {
-                Some(meta) => match store.read(&name, 0..meta.size) {
-                    Ok(bytes) => return Loose::open(id, bytes).map(Some),
-                    Err(storage::Error::NotFound { .. }) => continue,
-                    Err(error) => return Err(error.into()),
-                },
-                None => continue,
+            if let Some(blob) = store.open(&name)? {
+                return Loose::open(id, blob.read(0..blob.size())?).map(Some);
             }
         }
         Ok(None)

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use object::{HashKind, ObjectId};
 use pack::{Index, PackOrder};
-use storage::BlobStore;
+use storage::{BlobStore, OpenBlob};
 
 use super::blocks::BlockCache;
 use crate::error::{Error, Result};
@@ -14,12 +14,34 @@ use crate::error::{Error, Result};
 /// Bytes read at once to see an entry's header in a store that has no map.
 const HEADER_READ_BYTES: u64 = 64;
 
-/// The mapped files beside a pack: open with it, so that it can be read on when all of them
-/// are removed.
-#[derive(Default)]
-struct Beside {
-    idx: Option<Bytes>,
-    rev: Option<Bytes>,
+/// A file of a pack: open with the others, so that they can be read on when they are removed.
+enum Opened {
+    Mapped(Bytes),
+    /// In a store that does not map.
+    Blob(Arc<dyn OpenBlob>),
+}
+
+impl Opened {
+    fn of(store: &dyn BlobStore, name: &str) -> Result<Option<Self>> {
+        if let Some(map) = store.map(name)? {
+            return Ok(Some(Opened::Mapped(map)));
+        }
+        Ok(store.open(name)?.map(Opened::Blob))
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Opened::Mapped(map) => map.len() as u64,
+            Opened::Blob(blob) => blob.size(),
+        }
+    }
+
+    fn whole(&self) -> Result<Bytes> {
+        match self {
+            Opened::Mapped(map) => Ok(map.clone()),
+            Opened::Blob(blob) => Ok(blob.read(0..blob.size())?),
+        }
+    }
 }
 
 pub(crate) struct PackHandle {
@@ -31,47 +53,42 @@ pub(crate) struct PackHandle {
     pub size: u64,
     pub hash: HashKind,
     store: Arc<dyn BlobStore>,
-    map: Option<Bytes>,
+    file: Opened,
     /// What was read lately, where there is no map.
     blocks: Arc<BlockCache>,
-    beside: Beside,
+    idx: Option<Opened>,
+    rev: Option<Opened>,
     index: OnceLock<Index>,
     order: OnceLock<PackOrder>,
 }
 
 impl PackHandle {
-    /// Opens the pack's bytes; the index is read when it is first needed.
+    /// Opens the pack and what lies beside it; the index is read when it is first needed.
     pub fn open(
         store: &Arc<dyn BlobStore>,
         stem: &str,
-        size: u64,
         serial: u32,
         hash: HashKind,
         blocks: &Arc<BlockCache>,
     ) -> Result<Self> {
-        let map = store.map(&format!("{stem}.pack"))?;
-        let size = map.as_ref().map_or(size, |map| map.len() as u64);
+        let name = format!("{stem}.pack");
+        let file = Opened::of(&**store, &name)?.ok_or_else(|| storage::Error::not_found(&name))?;
+        let size = file.size();
         if size < 12 + hash.len() as u64 {
             return Err(Error::Format {
-                what: format!("{stem}.pack"),
+                what: name,
                 source: pack::Error::Corrupt { what: "too short for a pack" },
             });
         }
-        let beside = match &map {
-            Some(_) => Beside {
-                idx: store.map(&format!("{stem}.idx"))?,
-                rev: store.map(&format!("{stem}.rev"))?,
-            },
-            None => Beside::default(),
-        };
         let pack = PackHandle {
-            beside,
+            file,
+            idx: Opened::of(&**store, &format!("{stem}.idx"))?,
+            rev: Opened::of(&**store, &format!("{stem}.rev"))?,
             stem: stem.to_owned(),
             serial,
             size,
             hash,
             store: store.clone(),
-            map,
             blocks: blocks.clone(),
             index: OnceLock::new(),
             order: OnceLock::new(),
@@ -83,7 +100,7 @@ impl PackHandle {
     /// As git: the checksum at the end of the pack is the one its index was made for. A pack
     /// that was cut has other bytes there. Without a map that is left to whoever reads it.
     fn check_ending(&self) -> Result<()> {
-        let (Some(map), Some(_)) = (&self.map, &self.beside.idx) else { return Ok(()) };
+        let (Some(map), Some(_)) = (self.map(), &self.idx) else { return Ok(()) };
         let ending = &map[self.entries_end() as usize..];
         match self.index()?.pack_checksum().as_bytes() == ending {
             true => Ok(()),
@@ -93,7 +110,10 @@ impl PackHandle {
 
     /// The file's mapped bytes, where the store maps.
     pub fn map(&self) -> Option<&Bytes> {
-        self.map.as_ref()
+        match &self.file {
+            Opened::Mapped(map) => Some(map),
+            Opened::Blob(_) => None,
+        }
     }
 
     /// Bytes of the pack; a slice of the map where there is one.
@@ -101,7 +121,7 @@ impl PackHandle {
         if range.end > self.size || range.start > range.end {
             return Err(self.corrupt("an offset points outside the pack"));
         }
-        match &self.map {
+        match self.map() {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
             None => {
                 let read = |range| self.read_directly(range);
@@ -113,7 +133,10 @@ impl PackHandle {
     /// Bytes of the pack in one read of the store, past map and cache.
     pub fn read_directly(&self, range: Range<u64>) -> Result<Bytes> {
         let length = range.end - range.start;
-        let bytes = self.store.read(&format!("{}.pack", self.stem), range)?;
+        let bytes = match &self.file {
+            Opened::Mapped(map) => map.slice(range.start as usize..range.end as usize),
+            Opened::Blob(blob) => blob.read(range)?,
+        };
         match bytes.len() as u64 == length {
             true => Ok(bytes),
             false => Err(self.corrupt("the pack ends before its time")),
@@ -140,10 +163,8 @@ impl PackHandle {
             return Ok(index);
         }
         let name = format!("{}.idx", self.stem);
-        let bytes = match &self.beside.idx {
-            Some(idx) => idx.clone(),
-            None => read_whole(&*self.store, &name)?,
-        };
+        let idx = self.idx.as_ref().ok_or_else(|| storage::Error::not_found(&name))?;
+        let bytes = idx.whole()?;
         let index = Index::open(bytes, self.hash).map_err(Error::format(name))?;
         Ok(self.index.get_or_init(|| index))
     }
@@ -155,15 +176,7 @@ impl PackHandle {
         }
         let index = self.index()?;
         let name = format!("{}.rev", self.stem);
-        let rev = match (&self.beside.rev, &self.map) {
-            (Some(rev), _) => Some(rev.clone()),
-            // It was not there when the pack was opened.
-            (None, Some(_)) => None,
-            (None, None) => match self.store.stat(&name)? {
-                Some(_) => Some(read_whole(&*self.store, &name)?),
-                None => None,
-            },
-        };
+        let rev = self.rev.as_ref().map(Opened::whole).transpose()?;
         let order = PackOrder::of(index, rev).map_err(Error::format(name))?;
         Ok(self.order.get_or_init(|| order))
     }
@@ -225,9 +238,10 @@ impl PackHandle {
 
 /// A whole blob: mapped where the store maps, read otherwise.
 pub(crate) fn read_whole(store: &dyn BlobStore, name: &str) -> Result<Bytes> {
-    if let Some(map) = store.map(name)? {
-        return Ok(map);
-    }
-    let meta = store.stat(name)?.ok_or_else(|| storage::Error::not_found(name))?;
-    Ok(store.read(name, 0..meta.size)?)
+    read_if_there(store, name)?.ok_or_else(|| storage::Error::not_found(name).into())
+}
+
+/// As [`read_whole`]; `None` when there is no such blob.
+pub(crate) fn read_if_there(store: &dyn BlobStore, name: &str) -> Result<Option<Bytes>> {
+    Opened::of(store, name)?.map(|opened| opened.whole()).transpose()
 }

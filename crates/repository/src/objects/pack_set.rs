@@ -55,6 +55,9 @@ pub(crate) struct Listed {
 /// Size and time: a file of which neither changed is the one that is open.
 type FileState = (u64, SystemTime);
 
+/// How often packs are listed when listed ones vanish.
+const LISTINGS_MAX: usize = 4;
+
 const MIDX: &str = "pack/multi-pack-index";
 
 impl PackSet {
@@ -74,7 +77,7 @@ impl PackSet {
         let mut seen = Open { faults: self.faults(), ..Open::default() };
         let mut units = Vec::new();
         for (number, store) in self.stores.iter().enumerate() {
-            for (name, known) in self.units_of(number, store, seen.faults)? {
+            for (name, known) in self.units_of_store(number, store, seen.faults)? {
                 units.extend(known.unit.clone());
                 seen.units.insert((number, name), known);
             }
@@ -89,11 +92,33 @@ impl PackSet {
         self.stores.iter().map(|store| store.faults()).sum()
     }
 
+    /// The units of one store. What maintenance took away between the listing and the opening has
+    /// come back under another name: then the listing is made again.
+    fn units_of_store(
+        &self,
+        number: usize,
+        store: &Arc<dyn BlobStore>,
+        faults: u64,
+    ) -> Result<Vec<(String, Known)>> {
+        let mut vanished = false;
+        let mut units = self.units_of(number, store, faults, &mut vanished)?;
+        for _ in 1..LISTINGS_MAX {
+            if !vanished {
+                break;
+            }
+            vanished = false;
+            units = self.units_of(number, store, faults, &mut vanished)?;
+        }
+        Ok(units)
+    }
+
+    /// The units of one listing; tells when something listed was not there any more.
     fn units_of(
         &self,
         number: usize,
         store: &Arc<dyn BlobStore>,
         faults: u64,
+        vanished: &mut bool,
     ) -> Result<Vec<(String, Known)>> {
         let mut files = store.list("pack/")?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -119,6 +144,7 @@ impl PackSet {
             let known = known.unwrap_or_else(|| match self.open_multi(store, &packs) {
                 Ok(unit) => Known { files: files.of_multi_unit(&unit), unit: Some(Arc::new(unit)) },
                 Err(error) => {
+                    *vanished |= matches!(error, Error::Storage(storage::Error::NotFound { .. }));
                     tracing::warn!(%error, "the multi-pack-index is not used");
                     Known { files: of_all(), unit: None }
                 }
@@ -136,8 +162,10 @@ impl PackSet {
                 Some(known) => known,
                 None => match self.open_single(store, file) {
                     Ok(unit) => Known { files: files.of_pack(stem), unit: Some(Arc::new(unit)) },
-                    // Removed since it was listed.
-                    Err(Error::Storage(storage::Error::NotFound { .. })) => continue,
+                    Err(Error::Storage(storage::Error::NotFound { .. })) => {
+                        *vanished = true;
+                        continue;
+                    }
                     Err(error @ Error::Format { .. }) => {
                         tracing::error!(%error, "a pack is left out");
                         Known { files: files.of_pack(stem), unit: None }
@@ -212,7 +240,7 @@ impl PackSet {
     fn open_pack(&self, store: &Arc<dyn BlobStore>, file: &BlobMeta) -> Result<Arc<PackHandle>> {
         let stem = file.name.strip_suffix(".pack").unwrap_or(&file.name);
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(PackHandle::open(store, stem, file.size, serial, self.hash, &self.blocks)?))
+        Ok(Arc::new(PackHandle::open(store, stem, serial, self.hash, &self.blocks)?))
     }
 
     fn open_multi(&self, store: &Arc<dyn BlobStore>, packs: &[&BlobMeta]) -> Result<Unit> {

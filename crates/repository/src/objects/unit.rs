@@ -8,7 +8,7 @@ use object::ObjectId;
 use pack::{BitSet, BitmapIndex, MultiPackIndex};
 use storage::BlobStore;
 
-use super::pack_handle::{PackHandle, read_whole};
+use super::pack_handle::{PackHandle, read_if_there};
 use crate::error::{Error, Result};
 
 pub(crate) struct Unit {
@@ -140,10 +140,7 @@ impl Unit {
             UnitIndex::Single(pack) => pack.store(),
             UnitIndex::Multi { store, .. } => store,
         };
-        if store.stat(&name)?.is_none() {
-            return Ok(None);
-        }
-        let bytes = read_whole(&**store, &name)?;
+        let Some(bytes) = read_if_there(&**store, &name)? else { return Ok(None) };
         let bitmap =
             BitmapIndex::open(bytes, owner.kind(), self.count()?).map_err(Error::format(&name))?;
         if bitmap.owner_checksum() != owner {

@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use object::{HashKind, ObjectId};
 use repository::maintenance::upkeep::{
     self, Expire, FullRepack, Packing, UpkeepOptions, UpkeepReport,
 };
-use repository::{Error, PackRequest, Silent, plan};
+use repository::{Error, PackRequest, Repository, Settings, Silent, plan};
+use storage::metered::MeteredBlobs;
 use testkit::{RealGit, Scenario};
 
 use crate::bare::Bare;
@@ -272,6 +274,19 @@ fn packs_others_answer_for_are_left_alone() {
 
 #[test]
 fn a_reader_that_came_before_finishes_undisturbed() {
+    undisturbed(|bare| bare);
+}
+
+#[test]
+fn so_does_one_of_packs_that_are_not_mapped() {
+    undisturbed(|bare| {
+        let mut parts = bare.repository.parts().clone();
+        parts.blobs = Arc::new(MeteredBlobs::new(parts.blobs, Arc::default()));
+        Bare { repository: Repository::open(parts, Settings::default()), ..bare }
+    });
+}
+
+fn undisturbed(reader: impl FnOnce(Bare) -> Bare) {
     let git = RealGit::new();
     let dir = Scenario::realistic(400, 36).build(&git, "repository");
     grow(&git, &dir, "more", 3);
@@ -279,7 +294,7 @@ fn a_reader_that_came_before_finishes_undisturbed() {
     git.ok(&dir, &["update-ref", "refs/heads/loose", &loose[0].to_string()]);
     // Under a multi-pack-index, packs' own indices are opened late.
     git.ok(&dir, &["multi-pack-index", "write"]);
-    let bare = Bare::open(&dir);
+    let bare = reader(Bare::open(&dir));
     let objects = bare.repository.objects().expect("a view");
     let wants = vec![git.rev_parse(&dir, "more"), loose[0]];
     let request = PackRequest { wants, ofs_delta: true, ..PackRequest::default() };

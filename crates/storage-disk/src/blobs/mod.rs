@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use storage::{BlobMeta, BlobStore, Error, Result, Stage, check_blob_name};
+use storage::{BlobMeta, BlobStore, Error, OpenBlob, Result, Stage, check_blob_name};
 
 use crate::disk::Disk;
 use guard::{GuardedMap, Losses};
@@ -58,7 +58,15 @@ impl BlobStore for DiskBlobs {
     }
 
     fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        read_range(&self.path(name)?, range)
+        DiskBlob::open(&self.path(name)?)?.read(range)
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        match DiskBlob::open(&self.path(name)?) {
+            Ok(blob) => Ok(Some(Arc::new(blob))),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
@@ -150,35 +158,54 @@ fn never_changes(name: &str) -> bool {
         || EXTENSIONS.iter().any(|extension| name.ends_with(extension))
 }
 
-/// The bytes of a file in `range`, cut at its end.
-fn read_range(path: &Path, range: Range<u64>) -> Result<Bytes> {
-    let at = |source| Error::io(path.display(), source);
-    let file = match File::open(path) {
-        Err(error) if is_absent(&error) => return Err(Error::not_found(path.display())),
-        other => other.map_err(at)?,
-    };
-    let metadata = file.metadata().map_err(at)?;
-    if !metadata.is_file() {
-        return Err(Error::not_found(path.display()));
-    }
-    let start = range.start.min(metadata.len());
-    let wanted = range.end.clamp(start, metadata.len().max(start)) - start;
-    let mut bytes = Vec::new();
-    let wanted = usize::try_from(wanted).map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
-    bytes.try_reserve_exact(wanted).map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
-    bytes.resize(wanted, 0);
-    let mut filled = 0;
-    while filled < wanted {
-        match file.read_at(&mut bytes[filled..], start + filled as u64) {
-            // The file became shorter while it was read.
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(at(error)),
+/// An open file: it can be read on when it is removed.
+struct DiskBlob {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl DiskBlob {
+    fn open(path: &Path) -> Result<Self> {
+        let at = |source| Error::io(path.display(), source);
+        let file = match File::open(path) {
+            Err(error) if is_absent(&error) => return Err(Error::not_found(path.display())),
+            other => other.map_err(at)?,
+        };
+        let metadata = file.metadata().map_err(at)?;
+        if !metadata.is_file() {
+            return Err(Error::not_found(path.display()));
         }
+        Ok(DiskBlob { path: path.to_owned(), file, size: metadata.len() })
     }
-    bytes.truncate(filled);
-    Ok(bytes.into())
+}
+
+impl OpenBlob for DiskBlob {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let at = |source| Error::io(self.path.display(), source);
+        let start = range.start.min(self.size);
+        let wanted = range.end.clamp(start, self.size) - start;
+        let mut bytes = Vec::new();
+        let wanted = usize::try_from(wanted).map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
+        bytes.try_reserve_exact(wanted).map_err(|_| at(io::ErrorKind::OutOfMemory.into()))?;
+        bytes.resize(wanted, 0);
+        let mut filled = 0;
+        while filled < wanted {
+            match self.file.read_at(&mut bytes[filled..], start + filled as u64) {
+                // The file became shorter while it was read.
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(at(error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes.into())
+    }
 }
 
 fn meta(name: String, metadata: &Metadata) -> BlobMeta {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use storage::{BlobMeta, BlobStore, BlobWriter, Error, Result, Stage, check_blob_name};
+use storage::{BlobMeta, BlobStore, BlobWriter, Error, OpenBlob, Result, Stage, check_blob_name};
 use tempfile::TempDir;
 
 use super::{DiskBlobs, publish};
@@ -187,6 +187,14 @@ impl BlobStore for StageView {
         match self.shows(name) {
             true => self.blobs.read(name, range),
             false => Err(Error::not_found(name)),
+        }
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        check_blob_name(name)?;
+        match self.shows(name) {
+            true => self.blobs.open(name),
+            false => Ok(None),
         }
     }
 

@@ -22,6 +22,7 @@ pub fn run(make: Factory<'_>) {
         ("a name is reserved for one stage at a time", reserved_once),
         ("lists are one directory, in order", lists),
         ("deletes are idempotent", deletes),
+        ("an open blob is read on", opened),
         ("dropped stages and writers leave nothing", dropped),
         ("unfinished blobs cannot be published", unfinished),
         ("names that leave the store are refused", bad_names),
@@ -227,6 +228,42 @@ fn deletes(store: &dyn BlobStore) {
     assert_eq!(store.read(PACK, 0..9).expect("there"), "again");
 }
 
+fn opened(store: &dyn BlobStore) {
+    // More than a chunk, where there are chunks.
+    let bytes: Vec<u8> = (0..180_000_u32).flat_map(u32::to_be_bytes).collect();
+    put(store, &[(PACK, &bytes), (IDX, b""), (GRAPH, &bytes)]);
+    assert!(store.open("pack/none.pack").expect("no error").is_none());
+    assert!(store.open("none/none.pack").expect("no error").is_none());
+    let open = |name| store.open(name).expect("no error").expect("there");
+    let [pack, again, idx, graph] = [PACK, PACK, IDX, GRAPH].map(open);
+    drop(again);
+    store.delete(PACK).expect("deleted");
+    store.delete(IDX).expect("deleted");
+    assert!(store.open(PACK).expect("no error").is_none());
+    let mut stage = store.stage().expect("a stage");
+    stage.replace(GRAPH).expect("nobody else has it");
+    write(&mut *stage, GRAPH, b"new");
+    stage.publish().expect("published");
+    put(store, &[(PACK, b"another")]);
+    for blob in [&pack, &graph] {
+        assert_eq!(blob.size(), bytes.len() as u64);
+        assert_eq!(blob.read(0..u64::MAX).expect("still open"), bytes);
+        assert_eq!(blob.read(64_999..65_003).expect("still open"), bytes[64_999..65_003]);
+        assert_eq!(blob.read(720_000..u64::MAX).expect("still open"), "");
+    }
+    assert_eq!((idx.size(), idx.read(0..9).expect("still open").len()), (0, 0));
+    let (pack, graph) = (open(PACK), open(GRAPH));
+    assert_eq!(pack.read(0..99).expect("there"), "another");
+    assert_eq!((graph.size(), graph.read(1..99).expect("there")), (3, "ew".into()));
+    // A stage's own blobs, too.
+    let mut stage = store.stage().expect("a stage");
+    write(&mut *stage, IDX, b"staged");
+    let view = stage.store();
+    let staged = view.open(IDX).expect("no error").expect("finished");
+    assert_eq!((staged.size(), staged.read(0..3).expect("there")), (6, "sta".into()));
+    assert!(view.open(PACK).expect("no error").is_none());
+}
+
 fn dropped(store: &dyn BlobStore) {
     let mut stage = store.stage().expect("a stage");
     write(&mut *stage, PACK, b"bytes");
@@ -261,6 +298,7 @@ fn bad_names(store: &dyn BlobStore) {
         refused(store.stat(name).err());
         refused(store.read(name, 0..1).err());
         refused(store.delete(name).err());
+        refused(store.open(name).err());
         refused(store.map(name).err());
         refused(stage.create(name).err());
         refused(stage.rename(PACK, name).err());

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::blobs::check_list_prefix;
-use crate::{BlobMeta, BlobStore, BlobWriter, Error, Result, Stage, check_blob_name};
+use crate::{BlobMeta, BlobStore, BlobWriter, Error, OpenBlob, Result, Stage, check_blob_name};
 
 /// The strictest [`BlobStore`]: nothing staged can be read, and names are checked everywhere.
 #[derive(Clone, Default)]
@@ -46,6 +46,12 @@ impl BlobStore for MemoryBlobs {
         }
     }
 
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        check_blob_name(name)?;
+        let blob = lock(&self.blobs).get(name).cloned();
+        Ok(blob.map(|blob| Arc::new(blob) as Arc<dyn OpenBlob>))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
         let blobs = lock(&self.blobs);
@@ -77,12 +83,22 @@ impl Blob {
     }
 }
 
-type OpenBlobs = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+impl OpenBlob for Blob {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        Ok(slice(&self.bytes, range))
+    }
+}
+
+type Unfinished = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 struct MemoryStage {
     target: MemoryBlobs,
     finished: MemoryBlobs,
-    open: OpenBlobs,
+    open: Unfinished,
     /// The names this stage has reserved in its target.
     replaces: BTreeSet<String>,
 }
@@ -176,6 +192,10 @@ impl BlobStore for Staged {
         self.0.read(name, range)
     }
 
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        self.0.open(name)
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         self.0.list(prefix)
     }
@@ -191,7 +211,7 @@ impl BlobStore for Staged {
 
 struct MemoryWriter {
     name: String,
-    open: OpenBlobs,
+    open: Unfinished,
     finished: MemoryBlobs,
 }
 
