@@ -54,7 +54,7 @@ pub struct ServeOptions {
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
     /// Serve the repositories of a store in place of a folder: kv:FILE, a key-value file, which is
-    /// made when there is none, or postgres://USER@HOST/DATABASE.
+    /// made when there is none, postgres://USER@HOST/DATABASE, or s3://BUCKET.
     #[arg(long, value_name = "URL", conflicts_with = "directory")]
     pub store: Option<String>,
     /// Keep refs in this store, and objects in that of --blobs.

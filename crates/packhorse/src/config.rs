@@ -1,7 +1,7 @@
 //! The server's configuration file: TOML, every key optional, unknown keys refused.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -45,6 +45,7 @@ pub struct FileConfig {
     /// How a database is used.
     #[serde(default)]
     pub postgres: PostgresConfig,
+    pub bucket: BucketConfig,
 }
 
 /// The `[postgres]` table.
@@ -61,6 +62,32 @@ pub struct PostgresConfig {
     pub lease_ms: Option<u64>,
     /// How long before what it had staged is dropped, milliseconds.
     pub staged_keep_ms: Option<u64>,
+}
+
+/// The `[bucket]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketConfig {
+    /// Bytes of one request when more is read or written.
+    pub part_bytes: Option<NonZeroU64>,
+    /// Requests of one reader or writer at once.
+    pub parallel_requests: Option<NonZeroUsize>,
+    /// How long a request may take, milliseconds.
+    pub request_timeout_ms: Option<u64>,
+    /// How long a connection may take to be made, milliseconds.
+    pub connect_timeout_ms: Option<u64>,
+    /// How often a request is tried again.
+    pub retries: Option<usize>,
+    /// How long all tries of a request may take together, milliseconds.
+    pub retry_timeout_ms: Option<u64>,
+    /// How long a push waits for another of this server that holds one of its refs, milliseconds.
+    pub lock_wait_ms: Option<u64>,
+    /// How often a change of refs is tried when other servers change refs, too.
+    pub commit_attempts: Option<NonZeroUsize>,
+    /// How long a server need not be heard of before others take what it had reserved, milliseconds.
+    pub lease_ms: Option<u64>,
+    /// How long what was removed can be read on, milliseconds: longer than any fetch.
+    pub gone_keep_ms: Option<u64>,
 }
 
 /// The `[kv]` table.

@@ -116,7 +116,11 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
 
 /// What is served: what the command line says, or else the file.
 fn served(options: &ServeOptions, file: &FileConfig) -> Result<Served, String> {
-    let stores = StoresConfig { kv: file.kv.clone(), postgres: file.postgres.clone() };
+    let stores = StoresConfig {
+        kv: file.kv.clone(),
+        postgres: file.postgres.clone(),
+        bucket: file.bucket.clone(),
+    };
     let given = store_url(&options.store, &options.refs, &options.blobs)?;
     if let Some(url) = given {
         return Ok(Served::Store(StoreUrl::parse(&url)?, stores));

@@ -1,6 +1,6 @@
 //! Stores by their URLs.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use storage::{MixedStore, ObjectsOf, ObjectsStore, RepositoryStore};
 use storage_disk::FolderObjects;
 use storage_kv::KvStore;
+use storage_object::{ObjectOptions, ObjectRepositories};
 use storage_postgres::PgStore;
 
-use crate::config::{KvConfig, PostgresConfig};
+use crate::config::{BucketConfig, KvConfig, PostgresConfig};
 
 /// How the URLs of stores begin.
-const SCHEMES: &[&str] = &["kv", "postgres", "postgresql", "dir"];
+const SCHEMES: &[&str] = &["kv", "postgres", "postgresql", "dir", "s3", "gs", "az"];
 
 /// What a store's URL names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum StoreUrl {
     KeyValueFile(String),
     /// `postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE`: the whole URL.
     Postgres(String),
+    /// `s3://BUCKET[/PREFIX][?endpoint=URL…]`, `gs://…`, `az://…`: the whole URL.
+    Bucket(String),
     /// `dir:DIRECTORY`: objects only.
     Folder(String),
     /// `REFS+OBJECTS`: two stores.
@@ -33,6 +36,7 @@ pub enum StoreUrl {
 pub struct StoresConfig {
     pub kv: KvConfig,
     pub postgres: PostgresConfig,
+    pub bucket: BucketConfig,
 }
 
 impl StoreUrl {
@@ -62,8 +66,11 @@ impl StoreUrl {
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
                 Ok(StoreUrl::Postgres(url.to_owned()))
             }
+            Some(("s3" | "gs" | "az", rest)) if rest.len() > 2 && rest.starts_with("//") => {
+                Ok(StoreUrl::Bucket(url.to_owned()))
+            }
             _ => Err(format!(
-                "'{}' is no store: kv:FILE and postgres://USER@HOST/DATABASE are",
+                "'{}' is no store: kv:FILE, postgres://USER@HOST/DATABASE and s3://BUCKET are",
                 without_password(url)
             )),
         }
@@ -106,6 +113,10 @@ impl StoreUrl {
                 let store = PgStore::open(url, &postgres_options(&config.postgres));
                 store.map(|store| Arc::new(store) as _)
             }
+            StoreUrl::Bucket(url) => {
+                let store = ObjectRepositories::open(url, &bucket_options(&config.bucket));
+                store.map(|store| Arc::new(store) as _)
+            }
         };
         store.map_err(|error| format!("cannot open '{self}': {error}"))
     }
@@ -133,6 +144,7 @@ impl StoreUrl {
                 Box::new(objects.seen_from(folder)),
             ),
             StoreUrl::Postgres(url) => StoreUrl::Postgres(url),
+            StoreUrl::Bucket(url) => StoreUrl::Bucket(url),
         }
     }
 }
@@ -152,7 +164,7 @@ impl std::fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreUrl::KeyValueFile(file) => write!(f, "kv:{file}"),
-            StoreUrl::Postgres(url) => f.write_str(&without_password(url)),
+            StoreUrl::Postgres(url) | StoreUrl::Bucket(url) => f.write_str(&without_password(url)),
             StoreUrl::Folder(path) => write!(f, "dir:{path}"),
             StoreUrl::Mixed(refs, objects) => write!(f, "{refs}+{objects}"),
         }
@@ -206,14 +218,38 @@ fn postgres_options(postgres: &PostgresConfig) -> storage_postgres::OpenOptions 
     }
 }
 
+fn bucket_options(bucket: &BucketConfig) -> ObjectOptions {
+    let default = ObjectOptions::default();
+    let ms = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
+    let count = |set: Option<NonZeroUsize>, default| set.map_or(default, NonZeroUsize::get);
+    ObjectOptions {
+        part_bytes: bucket.part_bytes.map_or(default.part_bytes, NonZeroU64::get),
+        parallel_requests: count(bucket.parallel_requests, default.parallel_requests),
+        request_timeout: ms(bucket.request_timeout_ms, default.request_timeout),
+        connect_timeout: ms(bucket.connect_timeout_ms, default.connect_timeout),
+        retries: bucket.retries.unwrap_or(default.retries),
+        retry_timeout: ms(bucket.retry_timeout_ms, default.retry_timeout),
+        lock_wait: ms(bucket.lock_wait_ms, default.lock_wait),
+        commit_attempts: count(bucket.commit_attempts, default.commit_attempts),
+        lease: ms(bucket.lease_ms, default.lease),
+        gone_keep: ms(bucket.gone_keep_ms, default.gone_keep),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn stores_are_named_by_urls() {
-        for url in ["kv:repos.kv", "kv:/srv/git:1.kv", "kv:a+b.kv", "kv:r.kv+dir:/srv", "kv:r+kv:o"]
-        {
+        for url in [
+            "kv:repos.kv",
+            "kv:/srv/git:1.kv",
+            "kv:a+b.kv",
+            "kv:r.kv+dir:/srv",
+            "kv:r+kv:o",
+            "s3://b/p",
+        ] {
             assert_eq!(StoreUrl::parse(url).expect(url).to_string(), url);
         }
         let named = StoreUrl::parse_with_name("kv:a#b.kv#group/project").expect("a store");
@@ -232,7 +268,9 @@ mod tests {
             let words = StoreUrl::parse(url).expect_err(url);
             assert!(words.contains("objects only"), "{words}");
         }
-        for url in ["", "kv", "kv:", "/srv/git", "ftp://host/x", "postgres:db", "kv:a+dir:"] {
+        for url in
+            ["", "kv", "kv:", "/srv/git", "ftp://host/x", "postgres:db", "kv:a+dir:", "s3://"]
+        {
             let words = StoreUrl::parse(url).expect_err(url);
             assert!(words.contains("kv:FILE"), "{words}");
         }
@@ -243,6 +281,7 @@ mod tests {
         let shown = |url: &str| StoreUrl::parse(url).expect(url).to_string();
         assert_eq!(shown("postgres://git:secret@db:1/git?password=x"), "postgres://git@db:1/git");
         assert_eq!(shown("postgresql://db/git"), "postgresql://db/git");
+        assert_eq!(shown("s3://b/p?endpoint=http://h&secret_access_key=x@y"), "s3://b/p");
         assert_eq!(shown("postgres://git:pa?secret@db/git"), "postgres://git@db/git");
         let words = StoreUrl::parse("postgres:git:secret@db/git").expect_err("no store");
         assert!(!words.contains("secret"), "{words}");

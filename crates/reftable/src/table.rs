@@ -34,7 +34,12 @@ impl Table {
         Ok(Table { bytes, header, positions, frame: Frame { header_size, block_size, end } })
     }
 
-    /// The hash that names objects.
+    /// The whole table.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The hash that names its objects.
     pub fn hash(&self) -> HashKind {
         self.header.hash
     }

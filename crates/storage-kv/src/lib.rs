@@ -8,7 +8,6 @@ mod blobs;
 mod chunks;
 mod errors;
 mod group;
-mod held;
 mod opened;
 mod refs;
 mod stage;

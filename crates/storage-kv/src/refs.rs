@@ -8,13 +8,13 @@ use bstr::{BStr, ByteSlice as _};
 use object::{HashKind, IdView, ObjectId, RefName};
 use redb::{ReadOnlyTable, ReadableTable as _};
 use storage::{
-    Change, CommitError, Error, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
-    RefTransaction, RefView, Result, Target, TargetView, check_edits, check_ids, prefixes_of,
+    Change, CommitError, Error, Hold, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
+    RefStore, RefTransaction, RefView, Result, Target, TargetView, check_edits, check_ids,
+    prefixes_of,
 };
 
 use crate::errors::failed;
 use crate::group::Work;
-use crate::held::Hold;
 use crate::store::Shared;
 use crate::tables::{
     NUMBERS, REFLOGS, REFS, RepositoryNumber, SHALLOW, decode_ref, encode_ref, ref_of,
@@ -74,7 +74,8 @@ impl RefStore for KvRefs {
         check_edits(&tx.edits)?;
         check_ids(&tx.edits, self.hash)?;
         let names: Vec<&RefName> = tx.edits.iter().map(|edit| &edit.name).collect();
-        let hold = self.shared.held.take(self.repository, &names, self.shared.lock_wait)?;
+        let hold =
+            self.shared.held.take(&self.repository.own_key(), &names, self.shared.lock_wait)?;
         // Nobody else changes these rows from here on.
         let now = self.read()?;
         for edit in &tx.edits {

@@ -11,14 +11,13 @@ use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction,
 };
 use storage::{
-    Error, NewRepository, Parts, Peeled, RepositoryStore, Result, Stored, Target,
+    Error, HeldRefs, NewRepository, Parts, Peeled, RepositoryStore, Result, Stored, Target,
     check_repository_name,
 };
 
 use crate::chunks;
 use crate::errors::failed;
 use crate::group::GroupCommit;
-use crate::held::HeldRefs;
 use crate::opened::{Opened, Retired};
 use crate::tables::{
     BLOBS, BlobRow, CHUNKS, LAYOUT, LAYOUT_PRESENT, META, NEXT_REPOSITORY, NUMBERS, REFLOGS, REFS,

@@ -16,6 +16,7 @@ mod conflict;
 pub mod conformance;
 mod error;
 pub mod faulty;
+mod held;
 mod limit;
 mod memory;
 pub mod metered;
@@ -31,6 +32,7 @@ pub use blobs::{
 pub use chunked::{ChunkStage, ChunkStore, ChunkedBlob};
 pub use conflict::{check_edits, check_ids, prefixes_of};
 pub use error::{Blame, CommitError, Error, Result};
+pub use held::{HeldRefs, Hold};
 pub use limit::{BlobLimits, LimitBlobs};
 pub use memory::{MemoryBlobs, MemoryRefs, MemoryRepositories};
 pub use mixed::{MixedStore, Objects, ObjectsOf, ObjectsStore, claim_in, with_claim};
@@ -38,6 +40,6 @@ pub use parts::{LocalPaths, Parts};
 pub use prefix::PrefixBlobs;
 pub use refs::{
     Change, Expected, Peel, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
-    RefTransaction, RefView, ReflogLine, Target, TargetView,
+    RefTransaction, RefView, ReflogLine, Target, TargetView, single_line,
 };
 pub use repositories::{NewRepository, RepositoryStore, Stored, check_repository_name};

@@ -293,3 +293,8 @@ impl ReflogLine {
         [format!("{old} {new} ").as_bytes(), &self.committer, b"\t", &message].concat()
     }
 }
+
+/// Runs of white space as one space, none at the ends: a reflog is read by lines.
+pub fn single_line(text: &BStr) -> BString {
+    bstr::join(" ", text.fields()).into()
+}

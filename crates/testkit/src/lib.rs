@@ -5,6 +5,7 @@
 //! returning an error: a test has nothing better to do with one. It knows no
 //! Packhorse crate above the storage seams, so that every crate may use it.
 
+mod ceph;
 mod crashes;
 mod git;
 mod patience;
@@ -15,6 +16,7 @@ mod server;
 mod temp_dir;
 mod transcript;
 
+pub use ceph::Ceph;
 pub use crashes::for_every_crash;
 pub use git::{GitOutput, RealGit};
 pub use patience::{HUNG, wait_until};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use testkit::{Postgres, RealGit, Scenario, wait_until};
+use testkit::{Ceph, Postgres, RealGit, Scenario, wait_until};
 
 use crate::serving::{Serving, packhorse};
 
@@ -44,6 +44,21 @@ fn a_key_value_file_is_served_like_a_folder() {
 #[test]
 fn a_database_is_served_like_a_folder() {
     is_served_like_a_folder(&RealGit::new(), &Postgres::shared().database());
+}
+
+#[test]
+fn a_bucket_is_served_like_a_folder() {
+    is_served_like_a_folder(&RealGit::new(), &Ceph::shared().store());
+}
+
+#[test]
+fn mixes_with_buckets_are_served_like_a_folder() {
+    let ceph = Ceph::shared();
+    let postgres = Postgres::shared();
+    let (refs, objects) = (postgres.database(), ceph.store());
+    is_served_like_a_folder(&RealGit::new(), &format!("{refs}+{objects}"));
+    let (refs, objects) = (ceph.store(), ceph.store());
+    is_served_like_a_folder(&RealGit::new(), &format!("{refs}+{objects}"));
 }
 
 #[test]

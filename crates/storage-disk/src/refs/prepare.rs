@@ -104,7 +104,7 @@ pub(super) fn prepare<'a>(
 }
 
 /// Refuses what no ref may become, in whatever form refs are kept.
-pub(crate) fn check_changes(edits: &[RefEdit], hash: HashKind) -> Result<()> {
+fn check_changes(edits: &[RefEdit], hash: HashKind) -> Result<()> {
     if let Some(edit) = edits.iter().find(|edit| edit.name.is_special_file()) {
         let why = format!("refusing to update pseudoref '{}'", edit.name);
         return Err(Error::corrupt(&edit.name, why));

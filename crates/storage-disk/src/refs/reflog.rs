@@ -5,9 +5,9 @@
 use std::io;
 use std::path::Path;
 
-use bstr::{BStr, BString, ByteSlice as _};
+use bstr::{BString, ByteSlice as _};
 use object::{ObjectId, RefName};
-use storage::{Error, ReflogLine, Result, Target};
+use storage::{Error, ReflogLine, Result, Target, single_line};
 
 use super::{Inner, ReflogPolicy};
 use crate::disk::Directories;
@@ -131,9 +131,4 @@ impl ReflogPolicy {
             }
         }
     }
-}
-
-/// Runs of white space as one space, none at the ends: a reflog is read by lines.
-pub(crate) fn single_line(text: &BStr) -> BString {
-    bstr::join(" ", text.fields()).into()
 }

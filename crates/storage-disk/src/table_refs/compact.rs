@@ -11,11 +11,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use reftable::Table;
 use reftable::stack::{compact, due, format_list, table_name};
 use storage::{BlobStore as _, Error, Result};
+use storage_reftable::RefTables;
 
-use super::{Inner, Stack};
+use super::Inner;
 use crate::disk::{Directories, Disk};
 use crate::lock::LockFile;
 
@@ -60,14 +60,14 @@ impl Inner {
     }
 
     /// Writes some tables as one and lists it in their place.
-    fn replace(&self, stack: &Stack, range: Range<usize>) -> Result<()> {
+    fn replace(&self, stack: &RefTables, range: Range<usize>) -> Result<()> {
         let (names, tables) = (&stack.names[range.clone()], &stack.tables[range.clone()]);
         let (Some(first), Some(last)) = (tables.first(), tables.last()) else { return Ok(()) };
         let random = RandomState::new().hash_one(names) as u32;
         let name = table_name(first.min_update_index(), last.max_update_index(), random);
         // Not by its name before it is listed: git removes tables that are in no list.
         let unlisted = self.directory().join(format!("{name}.temp"));
-        let written = self.write_merged(tables, range.start == 0, &unlisted);
+        let written = self.write_merged(stack, range.clone(), &unlisted);
         let listed = written.and_then(|()| self.list_merged(stack, range, (&unlisted, &name)));
         if !matches!(listed, Ok(true)) {
             // Gone already when it has its name.
@@ -85,13 +85,14 @@ impl Inner {
         Ok(())
     }
 
-    fn write_merged(&self, tables: &[Table], is_oldest: bool, path: &Path) -> Result<()> {
+    fn write_merged(&self, stack: &RefTables, range: Range<usize>, path: &Path) -> Result<()> {
+        let is_oldest = range.start == 0;
         let at = |source| Error::io(path.display(), source);
         let faults = self.files.faults();
         let file = self.disk.create_new(path, 0o666).map_err(at)?;
         let out = DiskWriter { disk: &self.disk, file: &file, path };
-        let out = compact(tables, is_oldest, BufWriter::with_capacity(1 << 20, out));
-        let mut out = out.map_err(|error| self.damaged(error))?;
+        let out = compact(&stack.tables[range], is_oldest, BufWriter::with_capacity(1 << 20, out));
+        let mut out = out.map_err(|error| stack.damaged(error))?;
         out.flush().map_err(at)?;
         self.check_intact(faults)?;
         self.disk.sync_file(&file, path).map_err(at)
@@ -100,7 +101,7 @@ impl Inner {
     /// Gives a table its name and lists it; whether it did.
     fn list_merged(
         &self,
-        stack: &Stack,
+        stack: &RefTables,
         range: Range<usize>,
         (unlisted, name): (&Path, &str),
     ) -> Result<bool> {

@@ -19,6 +19,8 @@ use storage::{
     BlobStore as _, CommitError, Error, Prepared, RefSnapshot, RefStore, RefTransaction, Result,
 };
 
+use storage_reftable::RefTables;
+
 use crate::blobs::DiskBlobs;
 use crate::disk::Disk;
 use crate::gitdir::read_limited;
@@ -48,12 +50,6 @@ struct Inner {
     /// Tables that were mapped, by name: those of the list that was read last. And how often a
     /// map had turned out to be lost by then.
     open: Mutex<(HashMap<String, Table>, u64)>,
-}
-
-/// The tables of a list, the oldest first.
-struct Stack {
-    names: Vec<String>,
-    tables: Vec<Table>,
 }
 
 impl TableRefs {
@@ -96,11 +92,12 @@ impl Inner {
     }
 
     /// The tables there are now, mapped.
-    fn stack(&self) -> Result<Stack> {
+    fn stack(&self) -> Result<RefTables> {
         for _ in 0..ATTEMPTS_MAX {
             let names = self.names()?;
             if let Some(tables) = self.tables(&names)? {
-                return Ok(Stack { names, tables });
+                let what = self.directory().display().to_string();
+                return Ok(RefTables { what, hash: self.hash, names, tables });
             }
         }
         Err(Error::corrupt(self.list().display(), "it names tables that are not there"))
@@ -150,10 +147,6 @@ impl Inner {
         }
     }
 
-    fn damaged(&self, error: reftable::Error) -> Error {
-        Error::corrupt(self.directory().display(), error)
-    }
-
     /// Locks the list. That somebody else holds it is about the store, not about one ref.
     fn lock(&self) -> Result<LockFile, CommitError> {
         let list = self.list();
@@ -175,7 +168,7 @@ impl RefStore for TableRefs {
     fn snapshot(&self) -> Result<Arc<dyn RefSnapshot>> {
         let faults = self.inner.files.faults();
         let stack = self.inner.stack()?;
-        Ok(Arc::new(snapshot::TableSnapshot::new(self.inner.clone(), stack.tables, faults)))
+        Ok(Arc::new(snapshot::TableSnapshot::new(self.inner.clone(), stack, faults)))
     }
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {

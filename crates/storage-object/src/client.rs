@@ -1,0 +1,421 @@
+//! The requests this crate makes, for callers that wait for the answer.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _,
+    PutMode, PutOptions, PutPayload, UpdateVersion, WriteMultipart,
+};
+use storage::{Error, Result};
+use tokio::runtime::Runtime;
+
+use crate::options::ObjectOptions;
+
+/// Which state of an object was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tag(UpdateVersion);
+
+/// An object, and which state of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Tagged {
+    pub bytes: Bytes,
+    pub tag: Tag,
+}
+
+/// What a listing says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its key.
+    pub key: String,
+    pub size: u64,
+    pub modified: SystemTime,
+}
+
+/// How an object that may only be replaced in a known state is named in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TagForm {
+    /// As the store gave it.
+    AsGiven,
+    /// Without the quotes around it.
+    Unquoted,
+}
+
+/// Requests by what services charge for them; what is tried again counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Objects, parts of objects, or what is known of them.
+    pub reads: u64,
+    /// Objects and parts of objects.
+    pub writes: u64,
+    /// Listings.
+    pub lists: u64,
+    /// Removals.
+    pub deletes: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    lists: AtomicU64,
+    deletes: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One bucket.
+pub(crate) struct Client {
+    /// What to call it in errors.
+    pub what: String,
+    pub options: ObjectOptions,
+    store: Arc<dyn ObjectStore>,
+    /// The same one, which tries nothing again: who replaces on a condition must know how the first
+    /// try ended.
+    once: Arc<dyn ObjectStore>,
+    pub tag_form: TagForm,
+    counts: Counts,
+    /// `None` once it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Client {
+    pub fn new(
+        what: String,
+        (store, once): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>),
+        options: ObjectOptions,
+    ) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("object-store")
+            .enable_all()
+            .build()
+            .map_err(|source| Error::io(&what, source))?;
+        let (tag_form, counts) = (TagForm::AsGiven, Counts::default());
+        Ok(Client { what, options, store, once, tag_form, counts, runtime: Some(runtime) })
+    }
+
+    pub fn requests(&self) -> Requests {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Requests {
+            reads: count(&self.counts.reads),
+            writes: count(&self.counts.writes),
+            lists: count(&self.counts.lists),
+            deletes: count(&self.counts.deletes),
+        }
+    }
+
+    fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().expect("there until it is dropped").block_on(work)
+    }
+
+    fn path(&self, key: &str) -> Result<Path> {
+        Path::parse(key).map_err(|_| Error::InvalidName { what: key.to_owned() })
+    }
+
+    /// Names the object and the store in what went wrong.
+    fn failed(&self, key: &str) -> impl Fn(StoreError) -> Error + '_ {
+        let what = format!("{}/{key}", self.what);
+        move |error| sorted(what.clone(), error)
+    }
+
+    /// The whole object; `None` when there is none.
+    pub fn get(&self, key: &str) -> Result<Option<Tagged>> {
+        let path = self.path(key)?;
+        loop {
+            count(&self.counts.reads);
+            let first = GetRange::Bounded(0..self.options.part_bytes);
+            let options = GetOptions { range: Some(first), ..GetOptions::default() };
+            let got = self.run(async {
+                let got = self.store.get_opts(&path, options).await?;
+                let (size, tag) = (got.meta.size, tag_of(&got.meta));
+                Ok::<_, StoreError>((size, tag, got.bytes().await?))
+            });
+            let (size, tag, bytes) = match got {
+                Err(StoreError::NotFound { .. }) => return Ok(None),
+                // An empty object has no first byte.
+                Err(error) if is_out_of_range(&error) => match self.get_empty(&path, key)? {
+                    Some(empty) => return Ok(Some(empty)),
+                    None => continue,
+                },
+                got => got.map_err(self.failed(key))?,
+            };
+            if bytes.len() as u64 == size {
+                return Ok(Some(Tagged { bytes, tag }));
+            }
+            // The rest of the same state.
+            let rest = bytes.len() as u64..size;
+            match self.ranges(&path, rest, tag.0.e_tag.clone()) {
+                Ok(rest) => {
+                    let mut all = BytesMut::with_capacity(size as usize);
+                    all.extend_from_slice(&bytes);
+                    all.extend_from_slice(&rest);
+                    return Ok(Some(Tagged { bytes: all.freeze(), tag }));
+                }
+                Err(StoreError::Precondition { .. } | StoreError::NotFound { .. }) => continue,
+                Err(error) => return Err(self.failed(key)(error)),
+            }
+        }
+    }
+
+    fn get_empty(&self, path: &Path, key: &str) -> Result<Option<Tagged>> {
+        count(&self.counts.reads);
+        let got = self.run(async {
+            let got = self.store.get_opts(path, GetOptions::default()).await?;
+            Ok::<_, StoreError>((tag_of(&got.meta), got.bytes().await?))
+        });
+        match got {
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            got => got.map(|(tag, bytes)| Some(Tagged { bytes, tag })).map_err(self.failed(key)),
+        }
+    }
+
+    /// As [`Client::get`]; `None` when it is in the state that was read before.
+    pub fn get_changed(&self, key: &str, known: &Tag) -> Result<Option<Option<Tagged>>> {
+        let path = self.path(key)?;
+        count(&self.counts.reads);
+        let if_none_match = known.0.e_tag.clone();
+        let options = GetOptions { if_none_match, ..GetOptions::default() };
+        let got = self.run(async {
+            let got = self.store.get_opts(&path, options).await?;
+            Ok::<_, StoreError>((tag_of(&got.meta), got.bytes().await?))
+        });
+        match got {
+            Err(StoreError::NotModified { .. }) => Ok(None),
+            Err(StoreError::NotFound { .. }) => Ok(Some(None)),
+            Err(error) => Err(self.failed(key)(error)),
+            Ok((tag, bytes)) => Ok(Some(Some(Tagged { bytes, tag }))),
+        }
+    }
+
+    /// The bytes in a range that lies within the object, in several requests at once when there are
+    /// many.
+    pub fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let wanted = range.end - range.start;
+        let bytes = self.ranges(&self.path(key)?, range, None).map_err(self.failed(key))?;
+        match bytes.len() as u64 == wanted {
+            true => Ok(bytes),
+            false => Err(Error::corrupt(format!("{}/{key}", self.what), "it became shorter")),
+        }
+    }
+
+    fn ranges(
+        &self,
+        path: &Path,
+        range: Range<u64>,
+        if_match: Option<String>,
+    ) -> Result<Bytes, StoreError> {
+        let part = self.options.part_bytes.max(1);
+        let one = |range: Range<u64>| {
+            count(&self.counts.reads);
+            let (store, path, if_match) = (self.store.clone(), path.clone(), if_match.clone());
+            async move {
+                let range = Some(GetRange::Bounded(range));
+                let options = GetOptions { range, if_match, ..GetOptions::default() };
+                store.get_opts(&path, options).await?.bytes().await
+            }
+        };
+        if range.end - range.start <= part {
+            return self.run(one(range));
+        }
+        let mut all = BytesMut::with_capacity((range.end - range.start) as usize);
+        self.run(async {
+            let mut begun = std::collections::VecDeque::new();
+            let mut next = range.start;
+            loop {
+                while begun.len() < self.options.parallel_requests.max(1) && next < range.end {
+                    let end = range.end.min(next + part);
+                    begun.push_back(tokio::spawn(one(next..end)));
+                    next = end;
+                }
+                let Some(first) = begun.pop_front() else { return Ok(all.freeze()) };
+                all.extend_from_slice(&first.await??);
+            }
+        })
+    }
+
+    /// What is known of an object without reading it.
+    pub fn head(&self, key: &str) -> Result<Option<Listed>> {
+        count(&self.counts.reads);
+        let path = self.path(key)?;
+        match self.run(self.store.head(&path)) {
+            Ok(meta) => Ok(Some(listed(meta))),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed(key)(error)),
+        }
+    }
+
+    /// Writes an object, whatever is there; which state that is.
+    pub fn put(&self, key: &str, bytes: Bytes) -> Result<Tag> {
+        count(&self.counts.writes);
+        let path = self.path(key)?;
+        let put = self.run(self.store.put(&path, PutPayload::from(bytes)));
+        put.map(|put| Tag(put.into())).map_err(self.failed(key))
+    }
+
+    /// Writes an object unless there is one. When the connection is lost, it may be written all the
+    /// same.
+    pub fn put_new(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
+        self.put_when(key, bytes, PutMode::Create)
+    }
+
+    /// Writes an object unless it is in another state than the one that was read. When the
+    /// connection is lost, it may be written all the same.
+    pub fn put_over(&self, key: &str, bytes: Bytes, known: &Tag) -> Result<Option<Tag>> {
+        let mut version = known.0.clone();
+        if self.tag_form == TagForm::Unquoted {
+            version.e_tag = version.e_tag.map(|tag| tag.trim_matches('"').to_owned());
+        }
+        self.put_when(key, bytes, PutMode::Update(version))
+    }
+
+    fn put_when(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Option<Tag>> {
+        let path = self.path(key)?;
+        count(&self.counts.writes);
+        let replaces = matches!(mode, PutMode::Update(_));
+        let options = PutOptions { mode, ..PutOptions::default() };
+        match self.run(self.once.put_opts(&path, PutPayload::from(bytes), options)) {
+            Ok(put) => Ok(Some(Tag(put.into()))),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(None),
+            // What should be replaced may be gone.
+            Err(StoreError::NotFound { .. }) if replaces => Ok(None),
+            Err(error) => Err(self.failed(key)(error)),
+        }
+    }
+
+    /// Waits a while before something is tried again: no two servers the same while.
+    pub fn pause(&self) {
+        std::thread::sleep(Duration::from_millis(20 + crate::store::random() % 200));
+    }
+
+    /// Writes a large object in parts; `next` gives the bytes at a place.
+    pub fn put_parts(
+        &self,
+        key: &str,
+        size: u64,
+        next: impl Fn(Range<u64>) -> Result<Bytes>,
+    ) -> Result<()> {
+        let path = self.path(key)?;
+        let failed = self.failed(key);
+        let part = self.options.part_bytes.max(5 << 20);
+        // To begin and to end it.
+        count(&self.counts.writes);
+        count(&self.counts.writes);
+        let upload = self.run(self.store.put_multipart(&path)).map_err(&failed)?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, part as usize);
+        let mut at = 0;
+        while at < size {
+            let end = size.min(at + part);
+            let bytes = match next(at..end) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    let _ = self.run(upload.abort());
+                    return Err(error);
+                }
+            };
+            let most = self.options.parallel_requests.max(1);
+            let room = self.run(async {
+                let room = upload.wait_for_capacity(most).await;
+                if room.is_ok() {
+                    count(&self.counts.writes);
+                    upload.put(bytes);
+                }
+                room
+            });
+            if let Err(error) = room {
+                let _ = self.run(upload.abort());
+                return Err(failed(error));
+            }
+            at = end;
+        }
+        self.run(upload.finish()).map(drop).map_err(failed)
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub fn delete(&self, key: &str) -> Result<()> {
+        count(&self.counts.deletes);
+        let path = self.path(key)?;
+        match self.run(self.store.delete(&path)) {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(key)(error)),
+        }
+    }
+
+    /// The objects in a directory (without `/` at its end), and the directories in it.
+    pub fn list(&self, directory: &str) -> Result<(Vec<Listed>, Vec<String>)> {
+        count(&self.counts.lists);
+        let path = (!directory.is_empty()).then(|| self.path(directory)).transpose()?;
+        let found = self.run(self.store.list_with_delimiter(path.as_ref()));
+        let found = found.map_err(self.failed(directory))?;
+        let directories = found.common_prefixes.into_iter().map(String::from);
+        Ok((found.objects.into_iter().map(listed).collect(), directories.collect()))
+    }
+
+    /// The keys below a directory, and in the directories in it.
+    pub fn keys_below(&self, directory: &str) -> Result<Vec<String>> {
+        count(&self.counts.lists);
+        let path = self.path(directory)?;
+        let mut found = self.store.list(Some(&path));
+        let mut keys = Vec::new();
+        self.run(async {
+            while let Some(meta) = found.next().await {
+                keys.push(String::from(meta?.location));
+            }
+            Ok(keys)
+        })
+        .map_err(self.failed(directory))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn listed(meta: ObjectMeta) -> Listed {
+    let modified = meta.last_modified.into();
+    Listed { key: meta.location.into(), size: meta.size, modified }
+}
+
+fn tag_of(meta: &ObjectMeta) -> Tag {
+    Tag(UpdateVersion { e_tag: meta.e_tag.clone(), version: meta.version.clone() })
+}
+
+/// Of an object without bytes no range can be read.
+fn is_out_of_range(error: &StoreError) -> bool {
+    let words = format!("{error:?}");
+    words.contains("416") || words.contains("OutOfRange") || words.contains("StartTooLarge")
+}
+
+fn sorted(what: String, error: StoreError) -> Error {
+    let words = error.to_string();
+    let source = |kind| io::Error::new(kind, words.clone());
+    match error {
+        StoreError::NotFound { .. } => Error::NotFound { what },
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            Error::Refused { detail: format!("{what}: {words}"), what }
+        }
+        StoreError::NotSupported { .. }
+        | StoreError::NotImplemented { .. }
+        | StoreError::UnknownConfigurationKey { .. } => {
+            Error::Unsupported { detail: format!("{what}: {words}"), what }
+        }
+        StoreError::InvalidPath { .. } => Error::InvalidName { what },
+        _ => Error::Unavailable { what, source: source(io::ErrorKind::ConnectionReset) },
+    }
+}

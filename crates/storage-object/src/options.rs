@@ -1,0 +1,46 @@
+//! How an object store is used.
+
+use std::time::Duration;
+
+/// Settings, each with a default.
+#[derive(Debug, Clone)]
+pub struct ObjectOptions {
+    /// Bytes of one request when more is read or written: a larger blob takes several at once.
+    pub part_bytes: u64,
+    /// Requests of one reader or writer at once.
+    pub parallel_requests: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How often a request is tried again after an answer that may pass (503, a lost connection).
+    pub retries: usize,
+    /// How long all tries of a request may take together.
+    pub retry_timeout: Duration,
+    /// How long a transaction waits for another of this server that holds one of its refs.
+    pub lock_wait: Duration,
+    /// How often a change of refs is tried when other servers change refs of the same repository.
+    pub commit_attempts: usize,
+    /// What a server reserves is free again when the server was silent for so long.
+    pub lease: Duration,
+    /// How long what was removed or replaced can be read on by those who opened it. Longer than any
+    /// fetch.
+    pub gone_keep: Duration,
+}
+
+impl Default for ObjectOptions {
+    fn default() -> Self {
+        ObjectOptions {
+            part_bytes: 8 << 20,
+            parallel_requests: 4,
+            request_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            retries: 8,
+            retry_timeout: Duration::from_secs(60),
+            lock_wait: Duration::from_secs(1),
+            commit_attempts: 100,
+            lease: Duration::from_secs(30),
+            gone_keep: Duration::from_secs(6 * 60 * 60),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Which files lie in `pack/`, and which of them are removed.
+//!
+//! What is removed gets a file beside it, named like it with `.gone` behind, and is in no listing
+//! from then on: who opened it reads on. When that file is older than any fetch, the blob goes; what
+//! says so stays for a while, so that no late removal hits a new blob of that name. A blob whose
+//! name is taken by a removed one meanwhile is called `pack-….g2.pack`, and so on.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use storage::Result;
+
+use crate::client::{Client, Listed};
+
+/// What stands behind the name of a blob in the name of what says that it is removed.
+const GONE: &str = ".gone";
+
+/// How much longer than the blob the note stays that it is removed.
+const NOTE_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Removals that were found due are done within this time, or found again.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// Names a blob may have had in a row, within the time that notes are kept.
+const GENERATIONS_MAX: u32 = 100;
+
+/// Whether a blob never changes while it has its name, and may be read for long.
+pub(crate) fn is_lasting(name: &str) -> bool {
+    const ENDINGS: [&str; 5] = [".pack", ".idx", ".rev", ".bitmap", ".mtimes"];
+    name.strip_prefix("pack/pack-").is_some_and(|rest| {
+        !rest.contains('/') && ENDINGS.iter().any(|ending| rest.ends_with(ending))
+    })
+}
+
+/// The name of the blob that a file holds: without its generation.
+fn logical(file: &str) -> String {
+    let Some((stem, ending)) = file.rsplit_once('.') else { return file.to_owned() };
+    match stem.rsplit_once(".g") {
+        Some((first, number)) if number.parse::<u32>().is_ok() => format!("{first}.{ending}"),
+        _ => file.to_owned(),
+    }
+}
+
+/// The file of a blob in some generation.
+pub(crate) fn of_generation(name: &str, generation: u32) -> String {
+    match (generation, name.rsplit_once('.')) {
+        (0 | 1, _) | (_, None) => name.to_owned(),
+        (_, Some((stem, ending))) => format!("{stem}.g{generation}.{ending}"),
+    }
+}
+
+/// The generations a new blob may have, in the order they are tried.
+pub(crate) fn generations() -> impl Iterator<Item = u32> {
+    1..=GENERATIONS_MAX
+}
+
+/// A file that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    pub key: String,
+    pub size: u64,
+    pub modified: SystemTime,
+}
+
+/// A listing of `pack/`: blobs by their names, below `pack/`.
+#[derive(Debug, Default)]
+pub(crate) struct Packs {
+    pub blobs: BTreeMap<String, File>,
+    /// Keys of files that nobody reads any more.
+    unread: Vec<String>,
+    /// Keys of notes that can go.
+    notes: Vec<String>,
+}
+
+impl Packs {
+    /// Reads a listing of the directory `pack` with this key.
+    pub fn of(files: Vec<Listed>, directory: &str, keep: Duration) -> Self {
+        let now = SystemTime::now();
+        let mut packs = Packs::default();
+        let mut gone = BTreeMap::new();
+        for file in &files {
+            if let Some(key) = file.key.strip_suffix(GONE) {
+                gone.insert(key.to_owned(), now.duration_since(file.modified).unwrap_or_default());
+            }
+        }
+        for file in files {
+            let Some(name) = file.key.strip_prefix(directory).and_then(|n| n.strip_prefix('/'))
+            else {
+                continue;
+            };
+            if name.ends_with(GONE) || name.ends_with(".lock") {
+                continue;
+            }
+            match gone.remove(&file.key) {
+                None => {
+                    let there =
+                        File { key: file.key.clone(), size: file.size, modified: file.modified };
+                    packs.blobs.insert(logical(name), there);
+                }
+                Some(age) if age >= keep => packs.unread.push(file.key),
+                Some(_) => {}
+            }
+        }
+        let old = gone.into_iter().filter(|(_, age)| *age >= keep + NOTE_KEPT);
+        packs.notes = old.map(|(key, _)| format!("{key}{GONE}")).collect();
+        packs
+    }
+}
+
+/// Says that a file is removed.
+pub(crate) fn mark(client: &Client, key: &str) -> Result<()> {
+    client.put(&format!("{key}{GONE}"), Bytes::new()).map(drop)
+}
+
+/// Whether a file is said to be removed.
+pub(crate) fn is_marked(client: &Client, key: &str) -> Result<bool> {
+    Ok(client.head(&format!("{key}{GONE}"))?.is_some())
+}
+
+/// The last listing: every request lists the packs first, and what lasts need not be asked for
+/// again.
+#[derive(Default)]
+pub(crate) struct LastListing(Mutex<Option<(Packs, Instant)>>);
+
+/// What a listing says of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Known {
+    There(File),
+    /// It is not there: what lies beside a pack comes before its index, or with a new listing.
+    Absent,
+    /// Nothing.
+    Unknown,
+}
+
+impl LastListing {
+    fn lock(&self) -> MutexGuard<'_, Option<(Packs, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set(&self, packs: Packs) {
+        *self.lock() = Some((packs, Instant::now()));
+    }
+
+    /// After a change of our own.
+    pub fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    pub fn remove(&self, name: &str) {
+        if let Some((packs, _)) = &mut *self.lock() {
+            packs.blobs.remove(name);
+        }
+    }
+
+    /// `name` without `pack/`.
+    pub fn look(&self, name: &str) -> Known {
+        let listing = self.lock();
+        let Some((packs, _)) = &*listing else { return Known::Unknown };
+        if let Some(file) = packs.blobs.get(name) {
+            return Known::There(file.clone());
+        }
+        let Some((stem, ending)) = name.rsplit_once('.') else { return Known::Unknown };
+        let has_index = || packs.blobs.contains_key(&format!("{stem}.idx"));
+        match matches!(ending, "rev" | "bitmap" | "mtimes") && has_index() {
+            true => Known::Absent,
+            false => Known::Unknown,
+        }
+    }
+
+    /// Removes for good what the last listing found due.
+    pub fn sweep(&self, client: &Client) -> Result<()> {
+        let mut listing = self.lock();
+        let Some((packs, at)) = &mut *listing else { return Ok(()) };
+        let (at, unread) = (*at, std::mem::take(&mut packs.unread));
+        let notes = std::mem::take(&mut packs.notes);
+        drop(listing);
+        for key in unread.iter().chain(&notes) {
+            if at.elapsed() >= REMOVED_WITHIN {
+                break;
+            }
+            client.delete(key)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_is_not_listed_and_goes_later() {
+        let hour = Duration::from_secs(60 * 60);
+        let file = |name: &str, age: Duration| Listed {
+            key: format!("a/{name}"),
+            size: 1,
+            modified: SystemTime::now() - age,
+        };
+        let listed = vec![
+            file("pack-1.idx", 9 * hour),
+            file("pack-1.idx.gone", 3 * hour),
+            file("pack-1.g2.idx", hour),
+            file("pack-1.pack", 9 * hour),
+            file("pack-1.pack.gone", hour),
+            file("pack-2.idx", hour),
+            file("pack-3.rev.gone", 9 * hour),
+            file("pack-4.rev.gone", 3 * hour),
+            file("multi-pack-index.lock", hour),
+        ];
+        let packs = Packs::of(listed, "a", 2 * hour);
+        let there: Vec<_> = packs.blobs.iter().map(|(name, file)| (&**name, &*file.key)).collect();
+        assert_eq!(there, [("pack-1.idx", "a/pack-1.g2.idx"), ("pack-2.idx", "a/pack-2.idx")]);
+        assert_eq!(packs.unread, ["a/pack-1.idx"]);
+        assert_eq!(packs.notes, ["a/pack-3.rev.gone"]);
+        assert!(is_lasting("pack/pack-1.rev") && !is_lasting("pack/multi-pack-index"));
+        assert!(!is_lasting("pack/pack-1/x.pack") && !is_lasting("info/commit-graph"));
+        assert_eq!(of_generation("pack-1.idx", 3), "pack-1.g3.idx");
+        assert_eq!(logical("pack-1.g.idx"), "pack-1.g.idx");
+    }
+}
