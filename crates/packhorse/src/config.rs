@@ -45,6 +45,8 @@ pub struct FileConfig {
     /// How a database is used.
     #[serde(default)]
     pub postgres: PostgresConfig,
+    /// How a bucket is used.
+    #[serde(default)]
     pub bucket: BucketConfig,
 }
 
@@ -72,6 +74,10 @@ pub struct BucketConfig {
     pub part_bytes: Option<NonZeroU64>,
     /// Requests of one reader or writer at once.
     pub parallel_requests: Option<NonZeroUsize>,
+    /// Where what was read stays when the server ends: a directory for this server alone.
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes of what was read that are kept on this machine's disk.
+    pub cache_bytes: Option<u64>,
     /// How long a request may take, milliseconds.
     pub request_timeout_ms: Option<u64>,
     /// How long a connection may take to be made, milliseconds.

@@ -19,7 +19,7 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    if let Err(error) = storage_disk::guard_maps() {
+    if let Err(error) = maps::guard_maps() {
         // Goes on as programs commonly do: a file that is cut while it is mapped ends it.
         tracing::debug!(%error, "mapped files are not guarded");
     }

@@ -164,7 +164,9 @@ impl std::fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreUrl::KeyValueFile(file) => write!(f, "kv:{file}"),
-            StoreUrl::Postgres(url) | StoreUrl::Bucket(url) => f.write_str(&without_password(url)),
+            StoreUrl::Postgres(url) => f.write_str(&without_password(url)),
+            // Settings may be secret; names of buckets are not.
+            StoreUrl::Bucket(url) => f.write_str(url.split_once('?').map_or(url, |(name, _)| name)),
             StoreUrl::Folder(path) => write!(f, "dir:{path}"),
             StoreUrl::Mixed(refs, objects) => write!(f, "{refs}+{objects}"),
         }
@@ -225,6 +227,8 @@ fn bucket_options(bucket: &BucketConfig) -> ObjectOptions {
     ObjectOptions {
         part_bytes: bucket.part_bytes.map_or(default.part_bytes, NonZeroU64::get),
         parallel_requests: count(bucket.parallel_requests, default.parallel_requests),
+        cache_dir: bucket.cache_dir.clone(),
+        cache_bytes: bucket.cache_bytes.unwrap_or(default.cache_bytes),
         request_timeout: ms(bucket.request_timeout_ms, default.request_timeout),
         connect_timeout: ms(bucket.connect_timeout_ms, default.connect_timeout),
         retries: bucket.retries.unwrap_or(default.retries),

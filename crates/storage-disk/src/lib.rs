@@ -25,7 +25,7 @@ mod shared;
 mod table_refs;
 mod worktree;
 
-pub use blobs::{DiskBlobs, guard_maps};
+pub use blobs::DiskBlobs;
 pub use discover::{Discovered, discover, discover_with, expand_user};
 pub use disk::{BeforeChange, Durability};
 pub use format::{RefFormat, RepositoryFormat};

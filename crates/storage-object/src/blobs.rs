@@ -1,13 +1,15 @@
 //! The objects directory of one repository.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use storage::{BlobMeta, BlobStore, Error, OpenBlob, Result, Stage};
+use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage};
 
-use crate::client::{Client, Listed};
+use crate::cache::Cacheable;
+use crate::client::{Client, Listed, Tagged};
 use crate::packs::{self, File, Known, LastListing, Packs};
 use crate::stage::ObjectStage;
 use crate::store::Shared;
@@ -22,6 +24,8 @@ pub(crate) struct ObjectBlobs {
     listing: Arc<LastListing>,
     /// Whether there are objects that lie alone, and when that was looked up.
     loose: Arc<Mutex<Option<(bool, Instant)>>>,
+    /// What may be replaced, as it was read last.
+    replaceable: Arc<Mutex<HashMap<String, Tagged>>>,
 }
 
 impl Clone for ObjectBlobs {
@@ -32,14 +36,15 @@ impl Clone for ObjectBlobs {
             number: self.number,
             listing: self.listing.clone(),
             loose: self.loose.clone(),
+            replaceable: self.replaceable.clone(),
         }
     }
 }
 
 impl ObjectBlobs {
     pub fn new(shared: Arc<Shared>, directory: Arc<str>, number: u64) -> Self {
-        let (listing, loose) = Default::default();
-        ObjectBlobs { shared, directory, number, listing, loose }
+        let (listing, loose, replaceable) = Default::default();
+        ObjectBlobs { shared, directory, number, listing, loose, replaceable }
     }
 
     pub fn client(&self) -> &Client {
@@ -66,6 +71,25 @@ impl ObjectBlobs {
             Known::There(file) => Some(file),
             Known::Absent | Known::Unknown => None,
         })
+    }
+
+    /// A blob that may be replaced at any time: all of it, as it is now.
+    fn replaceable(&self, name: &str, key: &str) -> Result<Option<Bytes>> {
+        let lock = || self.replaceable.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(name).cloned();
+        let read = match &known {
+            None => self.client().get(key)?,
+            Some(known) => match self.client().get_changed(key, &known.tag)? {
+                None => return Ok(Some(known.bytes.clone())),
+                Some(read) => read,
+            },
+        };
+        let mut all = lock();
+        match &read {
+            Some(read) if is_overview(name) => drop(all.insert(name.to_owned(), read.clone())),
+            _ => drop(all.remove(name)),
+        }
+        Ok(read.map(|read| read.bytes))
     }
 
     /// The key of a blob.
@@ -138,17 +162,32 @@ impl BlobStore for ObjectBlobs {
         }
         if let Some(short) = name.strip_prefix("pack/").filter(|_| packs::is_lasting(name)) {
             let shared = self.shared.clone();
-            let open = |file: File| LastingBlob { shared, key: file.key, size: file.size };
+            let open = |file: File| LastingBlob { shared, blob: file.cacheable(), key: file.key };
             return Ok(self.find(short)?.map(|file| Arc::new(open(file)) as _));
         }
-        // It may be replaced at any time: all of it now.
-        let got = self.client().get(&key)?;
-        Ok(got.map(|got| Arc::new(WholeBlob(got.bytes)) as _))
+        Ok(self.replaceable(name, &key)?.map(|bytes| Arc::new(WholeBlob(bytes)) as _))
     }
 
-    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        let blob = self.open(name)?.ok_or_else(|| Error::not_found(name))?;
-        blob.read(range)
+    fn map(&self, name: &str) -> Result<Option<Bytes>> {
+        let key = self.key(name)?;
+        if is_loose(name) {
+            return Ok(None);
+        }
+        let Some(short) = name.strip_prefix("pack/").filter(|_| packs::is_lasting(name)) else {
+            return self.replaceable(name, &key);
+        };
+        let Some(file) = self.find(short)? else { return Ok(None) };
+        let blob =
+            LastingBlob { shared: self.shared.clone(), blob: file.cacheable(), key: file.key };
+        match short.ends_with(".pack") {
+            // It is read in parts, as much of it as is needed.
+            true => Ok(self.shared.cache.mapped(&blob.blob)),
+            false => blob.whole(),
+        }
+    }
+
+    fn faults(&self) -> u64 {
+        self.client().losses.count()
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
@@ -190,21 +229,37 @@ impl BlobStore for ObjectBlobs {
     }
 }
 
+/// Whether this speaks of what else is there, and is read by every request.
+fn is_overview(name: &str) -> bool {
+    name == "pack/multi-pack-index" || name.starts_with("info/")
+}
+
 /// A blob that keeps its bytes as long as anybody reads it.
 struct LastingBlob {
     shared: Arc<Shared>,
+    blob: Cacheable,
     key: String,
-    size: u64,
+}
+
+impl LastingBlob {
+    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+        self.shared.client.read(&self.key, range)
+    }
+
+    fn whole(&self) -> Result<Option<Bytes>> {
+        let at_once = self.shared.client.bytes_at_once();
+        self.shared.cache.whole(&self.blob, at_once, &|range| self.fetch(range))
+    }
 }
 
 impl OpenBlob for LastingBlob {
     fn size(&self) -> u64 {
-        self.size
+        self.blob.size
     }
 
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let (start, end) = (range.start.min(self.size), range.end.min(self.size));
-        self.shared.client.read(&self.key, start..end.max(start))
+        let (start, end) = (range.start.min(self.blob.size), range.end.min(self.blob.size));
+        self.shared.cache.read(&self.blob, start..end.max(start), &|range| self.fetch(range))
     }
 }
 

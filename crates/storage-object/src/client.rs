@@ -1,14 +1,17 @@
 //! The requests this crate makes, for callers that wait for the answer.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use maps::Losses;
 use object_store::path::Path;
 use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _,
@@ -84,6 +87,8 @@ pub(crate) struct Client {
     once: Arc<dyn ObjectStore>,
     pub tag_form: TagForm,
     counts: Counts,
+    /// Of what is mapped.
+    pub losses: Arc<Losses>,
     /// `None` once it is dropped.
     runtime: Option<Runtime>,
 }
@@ -101,7 +106,8 @@ impl Client {
             .build()
             .map_err(|source| Error::io(&what, source))?;
         let (tag_form, counts) = (TagForm::AsGiven, Counts::default());
-        Ok(Client { what, options, store, once, tag_form, counts, runtime: Some(runtime) })
+        let losses = Losses::new();
+        Ok(Client { what, options, store, once, tag_form, counts, losses, runtime: Some(runtime) })
     }
 
     pub fn requests(&self) -> Requests {
@@ -131,6 +137,7 @@ impl Client {
     /// The whole object; `None` when there is none.
     pub fn get(&self, key: &str) -> Result<Option<Tagged>> {
         let path = self.path(key)?;
+        let at_disk = |source| Error::io("a file for what is read from a bucket", source);
         loop {
             count(&self.counts.reads);
             let first = GetRange::Bounded(0..self.options.part_bytes);
@@ -153,18 +160,44 @@ impl Client {
                 return Ok(Some(Tagged { bytes, tag }));
             }
             // The rest of the same state.
-            let rest = bytes.len() as u64..size;
-            match self.ranges(&path, rest, tag.0.e_tag.clone()) {
-                Ok(rest) => {
-                    let mut all = BytesMut::with_capacity(size as usize);
-                    all.extend_from_slice(&bytes);
-                    all.extend_from_slice(&rest);
-                    return Ok(Some(Tagged { bytes: all.freeze(), tag }));
-                }
+            match self.spill(&path, bytes, size, tag.0.e_tag.clone()) {
+                Ok(bytes) => return Ok(Some(Tagged { bytes: bytes.map_err(at_disk)?, tag })),
                 Err(StoreError::Precondition { .. } | StoreError::NotFound { .. }) => continue,
                 Err(error) => return Err(self.failed(key)(error)),
             }
         }
+    }
+
+    /// A large object that was begun: in a file without a name, which is mapped.
+    fn spill(
+        &self,
+        path: &Path,
+        first: Bytes,
+        size: u64,
+        state: Option<String>,
+    ) -> Result<io::Result<Bytes>, StoreError> {
+        let written = |file: &File, bytes: &[u8], at| file.write_all_at(bytes, at);
+        let file = match tempfile::tempfile() {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (mut at, mut bytes) = (0, first);
+        loop {
+            if let Err(error) = written(&file, &bytes, at) {
+                return Ok(Err(error));
+            }
+            at += bytes.len() as u64;
+            if at >= size || bytes.is_empty() {
+                return Ok(maps::map(&file, &self.losses));
+            }
+            let end = size.min(at + self.bytes_at_once());
+            bytes = self.ranges(path, at..end, state.clone())?;
+        }
+    }
+
+    /// Bytes that are asked for together when much is read: in requests beside each other.
+    pub fn bytes_at_once(&self) -> u64 {
+        2 * self.options.part_bytes
     }
 
     fn get_empty(&self, path: &Path, key: &str) -> Result<Option<Tagged>> {
@@ -187,13 +220,18 @@ impl Client {
         let options = GetOptions { if_none_match, ..GetOptions::default() };
         let got = self.run(async {
             let got = self.store.get_opts(&path, options).await?;
-            Ok::<_, StoreError>((tag_of(&got.meta), got.bytes().await?))
+            if got.meta.size > self.options.part_bytes {
+                return Ok(None);
+            }
+            Ok::<_, StoreError>(Some((tag_of(&got.meta), got.bytes().await?)))
         });
         match got {
             Err(StoreError::NotModified { .. }) => Ok(None),
             Err(StoreError::NotFound { .. }) => Ok(Some(None)),
             Err(error) => Err(self.failed(key)(error)),
-            Ok((tag, bytes)) => Ok(Some(Some(Tagged { bytes, tag }))),
+            Ok(Some((tag, bytes))) => Ok(Some(Some(Tagged { bytes, tag }))),
+            // In parts.
+            Ok(None) => self.get(key).map(Some),
         }
     }
 

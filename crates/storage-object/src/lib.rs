@@ -6,6 +6,7 @@
 //! No server keeps anything that matters.
 
 mod blobs;
+mod cache;
 mod client;
 mod lease;
 mod options;

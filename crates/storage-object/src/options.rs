@@ -1,5 +1,6 @@
 //! How an object store is used.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings, each with a default.
@@ -9,6 +10,11 @@ pub struct ObjectOptions {
     pub part_bytes: u64,
     /// Requests of one reader or writer at once.
     pub parallel_requests: usize,
+    /// Where what was read stays when the server ends, for the next one: a directory for this server
+    /// alone. Without one it is in files without a name, below `$TMPDIR`.
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes of that; a blob that is larger is read anew each time.
+    pub cache_bytes: u64,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How long a connection may take to be made.
@@ -33,6 +39,8 @@ impl Default for ObjectOptions {
         ObjectOptions {
             part_bytes: 8 << 20,
             parallel_requests: 4,
+            cache_dir: None,
+            cache_bytes: 4 << 30,
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             retries: 8,

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use storage::Result;
 
+use crate::cache::Cacheable;
 use crate::client::{Client, Listed};
 
 /// What stands behind the name of a blob in the name of what says that it is removed.
@@ -62,6 +63,14 @@ pub(crate) struct File {
     pub key: String,
     pub size: u64,
     pub modified: SystemTime,
+}
+
+impl File {
+    /// The file for the cache: one of its name and time never changes.
+    pub fn cacheable(&self) -> Cacheable {
+        let since = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Cacheable { key: format!("{} {}", self.key, since.as_nanos()), size: self.size }
+    }
 }
 
 /// A listing of `pack/`: blobs by their names, below `pack/`.

@@ -280,10 +280,6 @@ impl BlobStore for View {
         Ok(lock(&self.0).finished.get(name).map(|blob| blob.clone() as _))
     }
 
-    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        self.open(name)?.ok_or_else(|| Error::not_found(name))?.read(range)
-    }
-
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
         let names = lock(&self.0);

@@ -24,6 +24,7 @@ use storage::{
 };
 
 use crate::blobs::ObjectBlobs;
+use crate::cache::BlobCache;
 use crate::client::{Client, Requests};
 use crate::lease::Leases;
 use crate::options::ObjectOptions;
@@ -44,6 +45,7 @@ pub struct ObjectRepositories {
 pub(crate) struct Shared {
     pub leases: Leases,
     pub client: Arc<Client>,
+    pub cache: BlobCache,
     /// Of every key: empty, or with `/` at its end.
     prefix: String,
     /// Refs in use, by directory and number.
@@ -144,7 +146,9 @@ impl ObjectRepositories {
         probe(&mut client, &prefix)?;
         let client = Arc::new(client);
         let leases = Leases::start(&client);
-        let shared = Shared { leases, client, prefix, refs: Mutex::default() };
+        let (directory, bytes_max) = (options.cache_dir.as_deref(), options.cache_bytes);
+        let cache = BlobCache::open(directory, bytes_max, client.losses.clone())?;
+        let shared = Shared { leases, client, cache, prefix, refs: Mutex::default() };
         Ok(ObjectRepositories { shared: Arc::new(shared) })
     }
 

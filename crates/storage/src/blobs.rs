@@ -42,7 +42,9 @@ pub trait BlobStore: Send + Sync {
     /// The bytes in `range`, cut at the blob's end; [`Error::NotFound`] when there is no blob.
     ///
     /// A range that starts past the end gives no bytes.
-    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes>;
+    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        self.open(name)?.ok_or_else(|| Error::not_found(name))?.read(range)
+    }
 
     /// Opens a blob, to be read on whatever becomes of its name; `None` when there is none.
     fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>>;

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("wire", 1),
     ("pack", 1),
     ("reftable", 1),
+    ("maps", 1),
     ("storage", 1),
     ("storage-reftable", 2),
     ("storage-disk", 3),

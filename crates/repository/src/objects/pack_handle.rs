@@ -116,6 +116,13 @@ impl PackHandle {
         }
     }
 
+    /// Whether the store, which did not map the file, does so now: it came from far away, and all
+    /// of it is here.
+    pub fn could_be_mapped(&self) -> bool {
+        let name = || format!("{}.pack", self.stem);
+        self.map().is_none() && matches!(self.store.map(&name()), Ok(Some(_)))
+    }
+
     /// Bytes of the pack; a slice of the map where there is one.
     pub fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
         if range.end > self.size || range.start > range.end {

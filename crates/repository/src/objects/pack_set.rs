@@ -191,7 +191,8 @@ impl PackSet {
         let known = open.units.get(&(number, name.to_owned()))?;
         // What could not be opened is no better for what was lost elsewhere.
         let intact = open.faults == faults || known.unit.is_none();
-        (intact && files_now(known) == known.files).then(|| known.clone())
+        let is_best = known.unit.as_ref().is_none_or(|unit| !unit.could_be_mapped());
+        (intact && is_best && files_now(known) == known.files).then(|| known.clone())
     }
 
     /// The unit of the pack with this stem, opened anew, in the first store that has it.

@@ -78,6 +78,11 @@ impl Unit {
         }
     }
 
+    /// Whether a pack that was opened without a map has one now.
+    pub fn could_be_mapped(&self) -> bool {
+        self.packs().iter().any(|pack| pack.could_be_mapped())
+    }
+
     /// Whether the unit is a pack under its own index, so that positions are that index's.
     pub fn is_one_pack(&self) -> bool {
         matches!(self.index, UnitIndex::Single(_))

@@ -65,7 +65,7 @@ fn a_reverse_index_out_of_order_is_damage() {
 
 #[test]
 fn a_pack_that_is_cut_while_it_is_sent_is_damage() {
-    storage_disk::guard_maps().expect("a handler");
+    maps::guard_maps().expect("a handler");
     let git = RealGit::new();
     let bare = Bare::open(&stored(&git, "bitmap", Scenario::big_blob(4 << 20)));
     let request = everything(&git, &bare);
@@ -86,7 +86,7 @@ fn a_pack_that_is_cut_while_it_is_sent_is_damage() {
 
 #[test]
 fn an_index_that_was_cut_is_read_anew() {
-    storage_disk::guard_maps().expect("a handler");
+    maps::guard_maps().expect("a handler");
     let git = RealGit::new();
     let bare = Bare::open(&stored(&git, "one-pack", Scenario::realistic(1500, 9)));
     let request = everything(&git, &bare);

@@ -1,9 +1,8 @@
 //! An objects directory as a [`BlobStore`].
 //!
 //! Packs, indices and graphs never change under their name: they are mapped. Everything
-//! else is read: a mapped file that is cut would read as zeros at best ([`guard`]).
+//! else is read: a mapped file that is cut would read as zeros at best ([`maps`]).
 
-mod guard;
 mod publish;
 mod stage;
 
@@ -16,12 +15,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use maps::Losses;
 use storage::{BlobMeta, BlobStore, Error, OpenBlob, Result, Stage, check_blob_name};
 
 use crate::disk::Disk;
-use guard::{GuardedMap, Losses};
-
-pub use guard::guard_maps;
 
 /// One objects directory: a repository's own, an alternate's, or a stage's.
 pub struct DiskBlobs {
@@ -139,14 +136,8 @@ impl DiskBlobs {
         if !metadata.is_file() {
             return Ok(None);
         }
-        if metadata.len() == 0 {
-            return Ok(Some(Bytes::new()));
-        }
-        // SAFETY: the file is one of those git replaces by renaming and never writes into, so the
-        // mapped bytes stay as they are while the mapping lives, also after the name is gone.
-        #[allow(unsafe_code)]
-        let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(at)?;
-        Ok(Some(Bytes::from_owner(GuardedMap::new(mapped, &self.losses))))
+        // The file is one of those git replaces by renaming and never writes into.
+        maps::map(&file, &self.losses).map(Some).map_err(at)
     }
 }
 

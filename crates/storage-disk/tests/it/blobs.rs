@@ -122,7 +122,7 @@ fn alternates_bring_their_blobs_and_refs() {
 #[test]
 fn a_mapped_file_that_is_cut_reads_as_zeros_and_is_told() {
     const CUT_TO: usize = 128 << 10;
-    storage_disk::guard_maps().expect("a handler");
+    maps::guard_maps().expect("a handler");
     let git = RealGit::new();
     let objects = git.init_bare("r.git").join("objects");
     let path = objects.join("pack/pack-1.pack");

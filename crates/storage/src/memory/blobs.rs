@@ -38,14 +38,6 @@ impl BlobStore for MemoryBlobs {
         Ok(lock(&self.blobs).get(name).map(|blob| blob.meta(name)))
     }
 
-    fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        check_blob_name(name)?;
-        match lock(&self.blobs).get(name) {
-            Some(blob) => Ok(slice(&blob.bytes, range)),
-            None => Err(Error::not_found(name)),
-        }
-    }
-
     fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
         check_blob_name(name)?;
         let blob = lock(&self.blobs).get(name).cloned();

@@ -4,7 +4,7 @@
 //! (the disk fails) is told to the process by SIGBUS, which ends it: with all other repositories
 //! and all other clients. A guarded process goes on: the handler puts zeros where the page was,
 //! and notes which map it was. Zeros are no object, no index entry and no delta, so that most
-//! readers fail at once; those that copy unseen ask [`storage::BlobStore::faults`] at the end.
+//! readers fail at once; those that copy unseen ask [`Losses::count`] at the end.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 static BEFORE: OnceLock<SigAction> = OnceLock::new();
 
 /// The losses of one store.
-pub(super) struct Losses {
+pub struct Losses {
     /// Tells stores apart.
     store: u64,
     /// Of maps that are gone.
@@ -52,6 +52,8 @@ pub(super) struct Losses {
 }
 
 impl Losses {
+    /// None yet.
+    #[allow(clippy::new_ret_no_self)]
     pub fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let store = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +77,7 @@ impl Losses {
 }
 
 /// A map the handler knows.
-pub(super) struct GuardedMap {
+pub(crate) struct GuardedMap {
     slot: &'static Slot,
     losses: Arc<Losses>,
     map: Mmap,
@@ -144,7 +146,7 @@ fn free_slot() -> &'static Slot {
 }
 
 /// Keeps the process alive when a mapped file is cut or cannot be read: readers find zeros and
-/// [`storage::BlobStore::faults`] grows. For the whole process, once; a program that installs a
+/// [`Losses::count`] grows. For the whole process, once; a program that installs a
 /// handler of its own for SIGBUS afterwards undoes it.
 ///
 /// # Errors
