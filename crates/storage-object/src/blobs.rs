@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage};
+use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage, check_blob_name, check_list_prefix};
 
 use crate::cache::Cacheable;
-use crate::client::{Client, Listed, Tagged};
-use crate::packs::{self, File, Known, LastListing, Packs};
+use crate::client::{Client, Tagged};
+use crate::packs::{self, File, LastListing, Listing};
 use crate::stage::ObjectStage;
 use crate::store::Shared;
 
 /// The blobs below `NAME.git/objects` of a bucket.
+#[derive(Clone)]
 pub(crate) struct ObjectBlobs {
     pub shared: Arc<Shared>,
     /// The repository's directory in the bucket, without `/` at its end.
@@ -22,68 +22,63 @@ pub(crate) struct ObjectBlobs {
     /// Tells the repository from others that had or will have its name.
     pub number: u64,
     listing: Arc<LastListing>,
-    /// Whether there are objects that lie alone, and when that was looked up.
-    loose: Arc<Mutex<Option<(bool, Instant)>>>,
     /// What may be replaced, as it was read last.
     replaceable: Arc<Mutex<HashMap<String, Tagged>>>,
 }
 
-impl Clone for ObjectBlobs {
-    fn clone(&self) -> Self {
-        ObjectBlobs {
-            shared: self.shared.clone(),
-            directory: self.directory.clone(),
-            number: self.number,
-            listing: self.listing.clone(),
-            loose: self.loose.clone(),
-            replaceable: self.replaceable.clone(),
-        }
-    }
-}
-
 impl ObjectBlobs {
     pub fn new(shared: Arc<Shared>, directory: Arc<str>, number: u64) -> Self {
-        let (listing, loose, replaceable) = Default::default();
-        ObjectBlobs { shared, directory, number, listing, loose, replaceable }
+        let (listing, replaceable) = Default::default();
+        ObjectBlobs { shared, directory, number, listing, replaceable }
     }
 
     pub fn client(&self) -> &Client {
         &self.shared.client
     }
 
-    /// What lies in `pack/` now.
-    pub fn packs(&self) -> Result<Packs> {
-        let directory = format!("{}/objects/pack", self.directory);
-        let (files, _) = self.client().list(&directory)?;
-        Ok(Packs::of(files, &directory, self.client().options.gone_keep))
+    /// The key of a blob.
+    pub fn key(&self, name: &str) -> Result<String> {
+        check_blob_name(name)?;
+        Ok(format!("{}/objects/{name}", self.directory))
     }
 
-    /// The file of a blob in `pack/` that lasts.
-    fn find(&self, short: &str) -> Result<Option<File>> {
-        let known = match self.listing.look(short) {
-            Known::Unknown => {
-                self.listing.set(self.packs()?);
-                self.listing.look(short)
-            }
-            known => known,
-        };
-        Ok(match known {
-            Known::There(file) => Some(file),
-            Known::Absent | Known::Unknown => None,
-        })
+    /// What was known of the blobs is so no more.
+    pub fn changed(&self) {
+        self.listing.forget();
+    }
+
+    /// Lists everything: one request, which answers most of those that would follow.
+    fn list_all(&self) -> Result<()> {
+        let directory = format!("{}/objects", self.directory);
+        let files = self.client().list_below(&directory)?;
+        let keep = self.client().options.gone_keep;
+        self.listing.set(Listing::of(files, &directory, keep));
+        Ok(())
+    }
+
+    /// The file of a blob.
+    fn find(&self, name: &str) -> Result<Option<File>> {
+        check_blob_name(name)?;
+        if let Some(known) = self.listing.look(name) {
+            return Ok(known);
+        }
+        self.list_all()?;
+        Ok(self.listing.look(name).flatten())
+    }
+
+    fn lasting(&self, file: File) -> LastingBlob {
+        let blob = file.cacheable();
+        LastingBlob(Arc::new(Lasting { shared: self.shared.clone(), blob, key: file.key }))
     }
 
     /// A blob that may be replaced at any time: all of it, as it is now.
-    fn replaceable(&self, name: &str, key: &str) -> Result<Option<Bytes>> {
+    fn replaceable(&self, name: &str) -> Result<Option<Bytes>> {
         let lock = || self.replaceable.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lock().get(name).cloned();
-        let read = match &known {
-            None => self.client().get(key)?,
-            Some(known) => match self.client().get_changed(key, &known.tag)? {
-                None => return Ok(Some(known.bytes.clone())),
-                Some(read) => read,
-            },
-        };
+        let Some(file) = self.find(name)? else { return Ok(None) };
+        if let Some(known) = lock().get(name).filter(|known| known.tag.is_same(&file.tag)) {
+            return Ok(Some(known.bytes.clone()));
+        }
+        let read = self.client().get(&file.key)?;
         let mut all = lock();
         match &read {
             Some(read) if is_overview(name) => drop(all.insert(name.to_owned(), read.clone())),
@@ -91,142 +86,10 @@ impl ObjectBlobs {
         }
         Ok(read.map(|read| read.bytes))
     }
-
-    /// The key of a blob.
-    pub fn key(&self, name: &str) -> Result<String> {
-        storage::check_blob_name(name)?;
-        Ok(format!("{}/objects/{name}", self.directory))
-    }
-
-    /// What was known of the blobs is so no more.
-    pub fn changed(&self) {
-        self.listing.forget();
-        *self.loose.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Whether this can be the name of an object that lies alone and is there. Packhorse writes
-    /// none, and each look for one would be a request.
-    fn may_be_there(&self, name: &str) -> Result<bool> {
-        if !is_loose(name) {
-            return Ok(true);
-        }
-        let known = *self.loose.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((is_there, at)) = known
-            && at.elapsed() < LOOSE_KNOWN
-        {
-            return Ok(is_there);
-        }
-        let (_, folders) = self.client().list(&format!("{}/objects", self.directory))?;
-        let last = |folder: &String| folder.rsplit('/').next().map(|last| format!("{last}/0"));
-        let is_there = folders.iter().filter_map(last).any(|name| is_loose(&name));
-        let mut known = self.loose.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some((is_there, Instant::now()));
-        Ok(is_there)
-    }
-
-    fn meta(&self, file: Listed) -> Option<BlobMeta> {
-        let name = file.key.strip_prefix(&*self.directory)?.strip_prefix("/objects/")?;
-        Some(BlobMeta { name: name.to_owned(), size: file.size, modified: file.modified })
-    }
 }
 
-/// How long it is taken for true that there are no objects that lie alone.
-const LOOSE_KNOWN: Duration = Duration::from_secs(10);
-
-/// Whether this is where git keeps an object that lies alone.
-fn is_loose(name: &str) -> bool {
-    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name.split_once('/').is_some_and(|(folder, file)| folder.len() == 2 && hex(folder) && hex(file))
-}
-
-impl BlobStore for ObjectBlobs {
-    fn stat(&self, name: &str) -> Result<Option<BlobMeta>> {
-        let key = self.key(name)?;
-        if !self.may_be_there(name)? {
-            return Ok(None);
-        }
-        match name.strip_prefix("pack/").filter(|_| packs::is_lasting(name)) {
-            Some(short) => Ok(self.find(short)?.map(|file| BlobMeta {
-                name: name.to_owned(),
-                size: file.size,
-                modified: file.modified,
-            })),
-            None => Ok(self.client().head(&key)?.and_then(|found| self.meta(found))),
-        }
-    }
-
-    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
-        let key = self.key(name)?;
-        if !self.may_be_there(name)? {
-            return Ok(None);
-        }
-        if let Some(short) = name.strip_prefix("pack/").filter(|_| packs::is_lasting(name)) {
-            let shared = self.shared.clone();
-            let open = |file: File| LastingBlob { shared, blob: file.cacheable(), key: file.key };
-            return Ok(self.find(short)?.map(|file| Arc::new(open(file)) as _));
-        }
-        Ok(self.replaceable(name, &key)?.map(|bytes| Arc::new(WholeBlob(bytes)) as _))
-    }
-
-    fn map(&self, name: &str) -> Result<Option<Bytes>> {
-        let key = self.key(name)?;
-        if is_loose(name) {
-            return Ok(None);
-        }
-        let Some(short) = name.strip_prefix("pack/").filter(|_| packs::is_lasting(name)) else {
-            return self.replaceable(name, &key);
-        };
-        let Some(file) = self.find(short)? else { return Ok(None) };
-        let blob =
-            LastingBlob { shared: self.shared.clone(), blob: file.cacheable(), key: file.key };
-        match short.ends_with(".pack") {
-            // It is read in parts, as much of it as is needed.
-            true => Ok(self.shared.cache.mapped(&blob.blob)),
-            false => blob.whole(),
-        }
-    }
-
-    fn faults(&self) -> u64 {
-        self.client().losses.count()
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
-        storage::check_list_prefix(prefix)?;
-        if prefix == "pack/" {
-            let packs = self.packs()?;
-            let metas = packs.blobs.iter().map(|(name, file)| BlobMeta {
-                name: format!("pack/{name}"),
-                size: file.size,
-                modified: file.modified,
-            });
-            let metas = metas.collect();
-            self.listing.set(packs);
-            return Ok(metas);
-        }
-        let directory = format!("{}/objects/{prefix}", self.directory);
-        let (files, _) = self.client().list(directory.trim_end_matches('/'))?;
-        let mut blobs: Vec<_> = files.into_iter().filter_map(|file| self.meta(file)).collect();
-        // Locks are nobody's business.
-        blobs.retain(|blob| !blob.name.ends_with(".lock"));
-        blobs.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(blobs)
-    }
-
-    fn delete(&self, name: &str) -> Result<()> {
-        let key = self.key(name)?;
-        let Some(short) = name.strip_prefix("pack/").filter(|_| packs::is_lasting(name)) else {
-            return self.client().delete(&key);
-        };
-        if let Some(file) = self.find(short)? {
-            packs::mark(self.client(), &file.key)?;
-            self.listing.remove(short);
-        }
-        self.listing.sweep(self.client())
-    }
-
-    fn stage(&self) -> Result<Box<dyn Stage>> {
-        Ok(Box::new(ObjectStage::new(self.clone())?))
-    }
+fn meta(name: String, file: &File) -> BlobMeta {
+    BlobMeta { name, size: file.size, modified: file.modified }
 }
 
 /// Whether this speaks of what else is there, and is read by every request.
@@ -234,14 +97,71 @@ fn is_overview(name: &str) -> bool {
     name == "pack/multi-pack-index" || name.starts_with("info/")
 }
 
+impl BlobStore for ObjectBlobs {
+    fn stat(&self, name: &str) -> Result<Option<BlobMeta>> {
+        Ok(self.find(name)?.map(|file| meta(name.to_owned(), &file)))
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
+        if packs::is_lasting(name) {
+            return Ok(self.find(name)?.map(|file| Arc::new(self.lasting(file)) as _));
+        }
+        Ok(self.replaceable(name)?.map(|bytes| Arc::new(WholeBlob(bytes)) as _))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
+        check_list_prefix(prefix)?;
+        self.list_all()?;
+        let below = self.listing.below(prefix);
+        Ok(below.into_iter().map(|(name, file)| meta(name, &file)).collect())
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        let key = self.key(name)?;
+        if !packs::is_lasting(name) {
+            self.client().delete(&key)?;
+        } else if let Some(file) = self.find(name)? {
+            packs::mark(self.client(), &file.key)?;
+        }
+        self.listing.remove(name);
+        self.listing.sweep(self.client())
+    }
+
+    fn stage(&self) -> Result<Box<dyn Stage>> {
+        Ok(Box::new(ObjectStage::new(self.clone())?))
+    }
+
+    fn map(&self, name: &str) -> Result<Option<Bytes>> {
+        check_blob_name(name)?;
+        if is_overview(name) {
+            return self.replaceable(name);
+        }
+        if !packs::is_lasting(name) {
+            return Ok(None);
+        }
+        let Some(file) = self.find(name)? else { return Ok(None) };
+        match name.ends_with(".pack") {
+            // It is read in parts, as much of it as is needed.
+            true => Ok(self.shared.cache.mapped(&file.cacheable())),
+            false => self.lasting(file).0.whole(),
+        }
+    }
+
+    fn faults(&self) -> u64 {
+        self.client().losses.count()
+    }
+}
+
 /// A blob that keeps its bytes as long as anybody reads it.
-struct LastingBlob {
+struct Lasting {
     shared: Arc<Shared>,
     blob: Cacheable,
     key: String,
 }
 
-impl LastingBlob {
+struct LastingBlob(Arc<Lasting>);
+
+impl Lasting {
     fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
         self.shared.client.read(&self.key, range)
     }
@@ -254,12 +174,24 @@ impl LastingBlob {
 
 impl OpenBlob for LastingBlob {
     fn size(&self) -> u64 {
-        self.blob.size
+        self.0.blob.size
     }
 
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let (start, end) = (range.start.min(self.blob.size), range.end.min(self.blob.size));
-        self.shared.cache.read(&self.blob, start..end.max(start), &|range| self.fetch(range))
+        let (start, end) = (range.start.min(self.0.blob.size), range.end.min(self.0.blob.size));
+        let range = start..end.max(start);
+        let cache = &self.0.shared.cache;
+        // Whoever reads on will want what follows.
+        for ahead in cache.ahead_of(&self.0.blob, &range) {
+            let lasting = self.0.clone();
+            self.0.shared.client.in_background(move || {
+                let read = |range| lasting.fetch(range);
+                if let Err(error) = lasting.shared.cache.prefetch(&lasting.blob, ahead, &read) {
+                    tracing::debug!(%error, "what may be needed could not be read ahead");
+                }
+            });
+        }
+        cache.read(&self.0.blob, range, &|range| self.0.fetch(range))
     }
 }
 

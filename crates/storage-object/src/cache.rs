@@ -20,6 +20,15 @@ use storage::{Error, Result};
 /// Bytes of a piece: what is fetched for the smallest read.
 const PIECE_BYTES: u64 = 256 << 10;
 
+/// Bytes that are fetched at once by whoever reads on and on.
+const WINDOW_BYTES: u64 = 8 << 20;
+
+/// Windows that are fetched while the one before is read.
+const WINDOWS_AHEAD: u64 = 3;
+
+/// A read of so many bytes is one of many.
+const LONG_READ_BYTES: u64 = 1 << 20;
+
 /// Files that are open at a time because they are not whole.
 const OPEN_MAX: usize = 256;
 
@@ -59,6 +68,8 @@ enum Content {
         file: Arc<File>,
         pieces: Vec<Piece>,
         bytes: u64,
+        /// Up to where somebody was told to fetch ahead.
+        ahead: u64,
     },
     Whole(Bytes),
     /// A file that was there when the server began: not looked into yet.
@@ -193,6 +204,34 @@ impl BlobCache {
         }
     }
 
+    /// Windows behind a range that should be fetched now, because whoever reads it reads on. Each is
+    /// given once.
+    pub fn ahead_of(&self, blob: &Cacheable, range: &Range<u64>) -> Vec<Range<u64>> {
+        if range.is_empty() || !self.is_kept(blob) {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        let Some(entry) = state.blobs.get_mut(&id_of(&blob.key)) else { return Vec::new() };
+        let Content::Pieces { pieces, ahead, .. } = &mut entry.content else { return Vec::new() };
+        if !reads_on(pieces, range) {
+            return Vec::new();
+        }
+        let start = window_end(range.end).max(*ahead);
+        let end = (window_end(range.end) + WINDOWS_AHEAD * WINDOW_BYTES).min(blob.size);
+        *ahead = end.max(*ahead);
+        let windows = (start..end).step_by(WINDOW_BYTES as usize);
+        windows.map(|at| at..(at + WINDOW_BYTES).min(blob.size)).collect()
+    }
+
+    /// Fetches what is not here of a range, for somebody who will read it.
+    pub fn prefetch(&self, blob: &Cacheable, range: Range<u64>, fetch: Fetch<'_>) -> Result<()> {
+        let id = id_of(&blob.key);
+        while let Ok(Step::Fetch(file, pieces)) = self.step(&id, blob, &range) {
+            self.fetch(&id, blob, (&file, pieces), fetch)?;
+        }
+        Ok(())
+    }
+
     /// The whole blob, mapped; fetched as far as it is not here.
     pub fn whole(&self, blob: &Cacheable, at_once: u64, fetch: Fetch<'_>) -> Result<Option<Bytes>> {
         if !self.is_kept(blob) {
@@ -263,6 +302,11 @@ impl BlobCache {
                         state = self.fetched.wait(state).unwrap_or_else(PoisonError::into_inner);
                         continue;
                     };
+                    let end = match reads_on(pieces, range) {
+                        false => end,
+                        true => window_end(range.end).div_ceil(PIECE_BYTES) as usize,
+                    };
+                    let end = end.min(pieces.len());
                     let run =
                         pieces[start..end].iter().take_while(|p| **p == Piece::Absent).count();
                     pieces[start..start + run].fill(Piece::Fetching);
@@ -283,7 +327,7 @@ impl BlobCache {
             }
         };
         let pieces = vec![Piece::Absent; blob.size.div_ceil(PIECE_BYTES) as usize];
-        let content = Content::Pieces { file: Arc::new(file), pieces, bytes: 0 };
+        let content = Content::Pieces { file: Arc::new(file), pieces, bytes: 0, ahead: 0 };
         Ok(Entry { size: blob.size, last_use, content, path })
     }
 
@@ -302,7 +346,7 @@ impl BlobCache {
         let mut state = self.lock();
         let mut is_whole = false;
         if let Some(entry) = state.blobs.get_mut(id)
-            && let Content::Pieces { file: present, pieces: states, bytes } = &mut entry.content
+            && let Content::Pieces { file: present, pieces: states, bytes, .. } = &mut entry.content
             && Arc::ptr_eq(present, file)
         {
             states[pieces].fill(if is_here { Piece::Here } else { Piece::Absent });
@@ -392,6 +436,19 @@ impl BlobCache {
     }
 }
 
+/// Where the window that `at` is the end of, or lies in, ends.
+fn window_end(at: u64) -> u64 {
+    at.next_multiple_of(WINDOW_BYTES)
+}
+
+/// Whether whoever reads a range will read what follows.
+fn reads_on(pieces: &[Piece], range: &Range<u64>) -> bool {
+    let first = (range.start / PIECE_BYTES) as usize;
+    let is_read = |at: usize| pieces.get(at).is_some_and(|piece| *piece != Piece::Absent);
+    range.end - range.start >= LONG_READ_BYTES
+        || (first >= 2 && is_read(first - 1) && is_read(first - 2))
+}
+
 fn id_of(key: &str) -> String {
     let mut sum = Checksum::new(HashKind::Sha256);
     sum.update(key.as_bytes());
@@ -443,6 +500,31 @@ mod tests {
         assert!(cache.whole(&blob, 300_000, &fetch).expect("fetched").expect("fits") == bytes);
         assert_eq!(fetched.load(Ordering::Relaxed), bytes.len(), "each byte once");
         assert!(cache.mapped(&blob).expect("whole") == bytes);
+    }
+
+    #[test]
+    fn who_reads_on_is_served_in_windows() {
+        let cache = BlobCache::open(None, 100 << 20, Losses::new()).expect("opens");
+        let size = 40 << 20;
+        let (blob, bytes) = (blob("a", size), content(size));
+        let requests = Mutex::new(Vec::new());
+        let fetch = |range: Range<u64>| {
+            requests.lock().expect("no panic").push(range.clone());
+            Ok(bytes.slice(range.start as usize..range.end as usize))
+        };
+        let mut at = 0;
+        while at < size {
+            let range = at..(at + 2_000_000).min(size);
+            for ahead in cache.ahead_of(&blob, &range) {
+                cache.prefetch(&blob, ahead, &fetch).expect("fetched");
+            }
+            assert!(cache.read(&blob, range.clone(), &fetch).expect("here").len() > 1);
+            at = range.end;
+        }
+        let requests = requests.into_inner().expect("no panic");
+        assert_eq!(requests.len(), 5, "{requests:?}");
+        let sum: u64 = requests.iter().map(|range| range.end - range.start).sum();
+        assert_eq!(sum, size);
     }
 
     #[test]

@@ -26,6 +26,21 @@ use crate::options::ObjectOptions;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tag(UpdateVersion);
 
+impl Tag {
+    /// Whether both are of the same state. A listing may spell it in another way.
+    pub fn is_same(&self, other: &Tag) -> bool {
+        let plain = |tag: &Tag| tag.0.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+        plain(self).is_some() && plain(self) == plain(other)
+    }
+}
+
+#[cfg(test)]
+impl Default for Tag {
+    fn default() -> Self {
+        Tag(UpdateVersion { e_tag: None, version: None })
+    }
+}
+
 /// An object, and which state of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Tagged {
@@ -40,6 +55,7 @@ pub(crate) struct Listed {
     pub key: String,
     pub size: u64,
     pub modified: SystemTime,
+    pub tag: Tag,
 }
 
 /// How an object that may only be replaced in a known state is named in a request.
@@ -121,7 +137,12 @@ impl Client {
     }
 
     fn run<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.as_ref().expect("there until it is dropped").block_on(work)
+        self.runtime.as_ref().expect("there until it is dropped").handle().block_on(work)
+    }
+
+    /// Does something in a thread of its own.
+    pub fn in_background(&self, work: impl FnOnce() + Send + 'static) {
+        self.runtime.as_ref().expect("there until it is dropped").spawn_blocking(work);
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -401,17 +422,17 @@ impl Client {
         Ok((found.objects.into_iter().map(listed).collect(), directories.collect()))
     }
 
-    /// The keys below a directory, and in the directories in it.
-    pub fn keys_below(&self, directory: &str) -> Result<Vec<String>> {
+    /// The objects below a directory, and in the directories in it.
+    pub fn list_below(&self, directory: &str) -> Result<Vec<Listed>> {
         count(&self.counts.lists);
         let path = self.path(directory)?;
         let mut found = self.store.list(Some(&path));
-        let mut keys = Vec::new();
+        let mut all = Vec::new();
         self.run(async {
             while let Some(meta) = found.next().await {
-                keys.push(String::from(meta?.location));
+                all.push(listed(meta?));
             }
-            Ok(keys)
+            Ok(all)
         })
         .map_err(self.failed(directory))
     }
@@ -426,8 +447,8 @@ impl Drop for Client {
 }
 
 fn listed(meta: ObjectMeta) -> Listed {
-    let modified = meta.last_modified.into();
-    Listed { key: meta.location.into(), size: meta.size, modified }
+    let (modified, tag) = (meta.last_modified.into(), tag_of(&meta));
+    Listed { tag, key: meta.location.into(), size: meta.size, modified }
 }
 
 fn tag_of(meta: &ObjectMeta) -> Tag {

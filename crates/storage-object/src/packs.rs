@@ -1,4 +1,4 @@
-//! Which files lie in `pack/`, and which of them are removed.
+//! Which files lie in an objects directory, and which of them are removed.
 //!
 //! What is removed gets a file beside it, named like it with `.gone` behind, and is in no listing
 //! from then on: who opened it reads on. When that file is older than any fetch, the blob goes; what
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use storage::Result;
 
 use crate::cache::Cacheable;
-use crate::client::{Client, Listed};
+use crate::client::{Client, Listed, Tag};
 
 /// What stands behind the name of a blob in the name of what says that it is removed.
 const GONE: &str = ".gone";
@@ -37,6 +37,9 @@ pub(crate) fn is_lasting(name: &str) -> bool {
 
 /// The name of the blob that a file holds: without its generation.
 fn logical(file: &str) -> String {
+    if !is_lasting(file) {
+        return file.to_owned();
+    }
     let Some((stem, ending)) = file.rsplit_once('.') else { return file.to_owned() };
     match stem.rsplit_once(".g") {
         Some((first, number)) if number.parse::<u32>().is_ok() => format!("{first}.{ending}"),
@@ -63,6 +66,7 @@ pub(crate) struct File {
     pub key: String,
     pub size: u64,
     pub modified: SystemTime,
+    pub tag: Tag,
 }
 
 impl File {
@@ -73,9 +77,9 @@ impl File {
     }
 }
 
-/// A listing of `pack/`: blobs by their names, below `pack/`.
+/// A listing of an objects directory: blobs by their names.
 #[derive(Debug, Default)]
-pub(crate) struct Packs {
+pub(crate) struct Listing {
     pub blobs: BTreeMap<String, File>,
     /// Keys of files that nobody reads any more.
     unread: Vec<String>,
@@ -83,11 +87,11 @@ pub(crate) struct Packs {
     notes: Vec<String>,
 }
 
-impl Packs {
-    /// Reads a listing of the directory `pack` with this key.
+impl Listing {
+    /// Reads a listing of the objects directory with this key.
     pub fn of(files: Vec<Listed>, directory: &str, keep: Duration) -> Self {
         let now = SystemTime::now();
-        let mut packs = Packs::default();
+        let mut listing = Listing::default();
         let mut gone = BTreeMap::new();
         for file in &files {
             if let Some(key) = file.key.strip_suffix(GONE) {
@@ -104,17 +108,21 @@ impl Packs {
             }
             match gone.remove(&file.key) {
                 None => {
-                    let there =
-                        File { key: file.key.clone(), size: file.size, modified: file.modified };
-                    packs.blobs.insert(logical(name), there);
+                    let there = File {
+                        key: file.key.clone(),
+                        size: file.size,
+                        modified: file.modified,
+                        tag: file.tag,
+                    };
+                    listing.blobs.insert(logical(name), there);
                 }
-                Some(age) if age >= keep => packs.unread.push(file.key),
+                Some(age) if age >= keep => listing.unread.push(file.key),
                 Some(_) => {}
             }
         }
         let old = gone.into_iter().filter(|(_, age)| *age >= keep + NOTE_KEPT);
-        packs.notes = old.map(|(key, _)| format!("{key}{GONE}")).collect();
-        packs
+        listing.notes = old.map(|(key, _)| format!("{key}{GONE}")).collect();
+        listing
     }
 }
 
@@ -128,62 +136,61 @@ pub(crate) fn is_marked(client: &Client, key: &str) -> Result<bool> {
     Ok(client.head(&format!("{key}{GONE}"))?.is_some())
 }
 
-/// The last listing: every request lists the packs first, and what lasts need not be asked for
-/// again.
+/// The last listing: every request makes one when it looks for packs, and need not ask again for
+/// what lasts, nor, for a moment, for what else it saw or did not see.
 #[derive(Default)]
-pub(crate) struct LastListing(Mutex<Option<(Packs, Instant)>>);
+pub(crate) struct LastListing(Mutex<Option<(Listing, Instant)>>);
 
-/// What a listing says of a blob.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Known {
-    There(File),
-    /// It is not there: what lies beside a pack comes before its index, or with a new listing.
-    Absent,
-    /// Nothing.
-    Unknown,
-}
+/// How long a listing tells of what does not last, and of what is not there.
+const MOMENT: Duration = Duration::from_secs(2);
 
 impl LastListing {
-    fn lock(&self) -> MutexGuard<'_, Option<(Packs, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<(Listing, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn set(&self, packs: Packs) {
-        *self.lock() = Some((packs, Instant::now()));
+    pub fn set(&self, listing: Listing) {
+        *self.lock() = Some((listing, Instant::now()));
     }
 
-    /// After a change of our own.
+    /// After a change of our own, or when the newest state is needed.
     pub fn forget(&self) {
         *self.lock() = None;
     }
 
     pub fn remove(&self, name: &str) {
-        if let Some((packs, _)) = &mut *self.lock() {
-            packs.blobs.remove(name);
+        if let Some((listing, _)) = &mut *self.lock() {
+            listing.blobs.remove(name);
         }
     }
 
-    /// `name` without `pack/`.
-    pub fn look(&self, name: &str) -> Known {
+    /// What the listing says of a blob; `None` when another one is needed to tell.
+    pub fn look(&self, name: &str) -> Option<Option<File>> {
         let listing = self.lock();
-        let Some((packs, _)) = &*listing else { return Known::Unknown };
-        if let Some(file) = packs.blobs.get(name) {
-            return Known::There(file.clone());
+        let (listing, at) = listing.as_ref()?;
+        let found = listing.blobs.get(name);
+        match found {
+            Some(file) if is_lasting(name) => Some(Some(file.clone())),
+            found => (at.elapsed() < MOMENT).then(|| found.cloned()),
         }
-        let Some((stem, ending)) = name.rsplit_once('.') else { return Known::Unknown };
-        let has_index = || packs.blobs.contains_key(&format!("{stem}.idx"));
-        match matches!(ending, "rev" | "bitmap" | "mtimes") && has_index() {
-            true => Known::Absent,
-            false => Known::Unknown,
-        }
+    }
+
+    /// The blobs in a directory, as the listing has them.
+    pub fn below(&self, prefix: &str) -> Vec<(String, File)> {
+        let listing = self.lock();
+        let Some((listing, _)) = &*listing else { return Vec::new() };
+        let below = listing.blobs.range(prefix.to_owned()..);
+        let below = below.take_while(|(name, _)| name.starts_with(prefix));
+        let here = below.filter(|(name, _)| !name[prefix.len()..].contains('/'));
+        here.map(|(name, file)| (name.clone(), file.clone())).collect()
     }
 
     /// Removes for good what the last listing found due.
     pub fn sweep(&self, client: &Client) -> Result<()> {
         let mut listing = self.lock();
-        let Some((packs, at)) = &mut *listing else { return Ok(()) };
-        let (at, unread) = (*at, std::mem::take(&mut packs.unread));
-        let notes = std::mem::take(&mut packs.notes);
+        let Some((found, at)) = &mut *listing else { return Ok(()) };
+        let (at, unread) = (*at, std::mem::take(&mut found.unread));
+        let notes = std::mem::take(&mut found.notes);
         drop(listing);
         for key in unread.iter().chain(&notes) {
             if at.elapsed() >= REMOVED_WITHIN {
@@ -203,9 +210,10 @@ mod tests {
     fn what_is_removed_is_not_listed_and_goes_later() {
         let hour = Duration::from_secs(60 * 60);
         let file = |name: &str, age: Duration| Listed {
-            key: format!("a/{name}"),
+            key: format!("a/pack/{name}"),
             size: 1,
             modified: SystemTime::now() - age,
+            tag: Tag::default(),
         };
         let listed = vec![
             file("pack-1.idx", 9 * hour),
@@ -218,14 +226,17 @@ mod tests {
             file("pack-4.rev.gone", 3 * hour),
             file("multi-pack-index.lock", hour),
         ];
-        let packs = Packs::of(listed, "a", 2 * hour);
+        let packs = Listing::of(listed, "a", 2 * hour);
         let there: Vec<_> = packs.blobs.iter().map(|(name, file)| (&**name, &*file.key)).collect();
-        assert_eq!(there, [("pack-1.idx", "a/pack-1.g2.idx"), ("pack-2.idx", "a/pack-2.idx")]);
-        assert_eq!(packs.unread, ["a/pack-1.idx"]);
-        assert_eq!(packs.notes, ["a/pack-3.rev.gone"]);
+        assert_eq!(
+            there,
+            [("pack/pack-1.idx", "a/pack/pack-1.g2.idx"), ("pack/pack-2.idx", "a/pack/pack-2.idx")]
+        );
+        assert_eq!(packs.unread, ["a/pack/pack-1.idx"]);
+        assert_eq!(packs.notes, ["a/pack/pack-3.rev.gone"]);
         assert!(is_lasting("pack/pack-1.rev") && !is_lasting("pack/multi-pack-index"));
         assert!(!is_lasting("pack/pack-1/x.pack") && !is_lasting("info/commit-graph"));
         assert_eq!(of_generation("pack-1.idx", 3), "pack-1.g3.idx");
-        assert_eq!(logical("pack-1.g.idx"), "pack-1.g.idx");
+        assert_eq!(logical("pack/pack-1.g.idx"), "pack/pack-1.g.idx");
     }
 }

@@ -14,8 +14,8 @@ use object::{HashKind, ObjectId, RefName};
 use reftable::Table;
 use reftable::stack::{LIST, compact, due, format_list, parse_list, table_name};
 use storage::{
-    Change, CommitError, Error, HeldRefs, Hold, Prepared, Ref, RefSnapshot, RefStore,
-    RefTransaction, RefView, Result,
+    Change, CommitError, Error, Expected, HeldRefs, Hold, Peeled, Prepared, Ref, RefEdit,
+    RefSnapshot, RefStore, RefTransaction, RefView, Result, Target,
 };
 use storage_reftable::{RefTables, check_transaction};
 
@@ -53,6 +53,8 @@ enum Reflogs {
 #[derive(Default)]
 struct Cached {
     list: Option<(Tag, Vec<String>)>,
+    /// The shallow commits that belong to a list.
+    shallow: Option<(Tag, Vec<ObjectId>)>,
     tables: HashMap<String, Table>,
 }
 
@@ -218,18 +220,23 @@ impl ObjectRefs {
                 if settled[at].is_some() {
                     continue;
                 }
-                if tx.edits.is_empty() {
+                let edits = match tx.edits.is_empty() {
+                    false => tx.edits.clone(),
+                    // Only shallow commits change: the list must, too.
+                    true => self.head_again(&stack)?,
+                };
+                if edits.is_empty() {
                     settled[at] = Some(Ok(()));
                     continue;
                 }
-                if let Err(error) = stack.verify(&tx.edits) {
+                if let Err(error) = stack.verify(&edits) {
                     // It may have been listed, and made one with others since.
                     let was_asked = asked.iter().any(|(_, those)| those.contains(&at));
                     let is_so = was_asked && is_done(&stack, tx)?;
                     settled[at] = Some(if is_so { Ok(()) } else { Err(error) });
                     continue;
                 }
-                let table = stack.transaction(&tx.edits, &|name| self.reflogs.creates(name))?;
+                let table = stack.transaction(&edits, &|name| self.reflogs.creates(name))?;
                 let opened = Table::open(table.bytes.into());
                 stack.tables.push(opened.map_err(|error| stack.damaged(error))?);
                 stack.names.push(table.name);
@@ -277,6 +284,18 @@ impl ObjectRefs {
             what: format!("{}/{}", client.what, self.directory),
             source: io::Error::new(io::ErrorKind::ResourceBusy, "others change refs all the time"),
         }))
+    }
+
+    /// `HEAD` as it is, once more.
+    fn head_again(&self, stack: &RefTables) -> Result<Vec<RefEdit>> {
+        let edit = |(target, peeled): (Target, Peeled)| RefEdit {
+            name: RefName::head(),
+            expected: Expected::MustExistAndMatch(target.clone()),
+            change: Change::Update(target),
+            peeled,
+            reflog: None,
+        };
+        Ok(stack.target("HEAD".into())?.map(edit).into_iter().collect())
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -375,6 +394,8 @@ fn again(error: &Error) -> Error {
 struct Snapshot {
     refs: Arc<ObjectRefs>,
     stack: RefTables,
+    /// The state of the list; `None` when there is none.
+    tag: Option<Tag>,
 }
 
 impl RefSnapshot for Snapshot {
@@ -391,11 +412,19 @@ impl RefSnapshot for Snapshot {
     }
 
     fn shallow(&self) -> Result<Vec<ObjectId>> {
-        let key = format!("{}/shallow", self.refs.directory);
-        match self.refs.shared.client.get(&key)? {
-            Some(read) => self.refs.parse_shallow(&read.bytes),
-            None => Ok(Vec::new()),
+        let refs = &self.refs;
+        if let (Some(tag), Some((of, ids))) = (&self.tag, &lock(&refs.cached).shallow)
+            && tag == of
+        {
+            return Ok(ids.clone());
         }
+        let ids = match refs.shared.client.get(&format!("{}/shallow", refs.directory))? {
+            Some(read) => refs.parse_shallow(&read.bytes)?,
+            None => Vec::new(),
+        };
+        // Whoever changes it changes the list afterwards.
+        lock(&refs.cached).shallow = self.tag.clone().map(|tag| (tag, ids.clone()));
+        Ok(ids)
     }
 
     fn scan_kept(&self, visit: &mut dyn FnMut(ObjectId)) -> Result<()> {
@@ -408,8 +437,8 @@ pub(crate) struct RefsHandle(pub Arc<ObjectRefs>);
 
 impl RefStore for RefsHandle {
     fn snapshot(&self) -> Result<Arc<dyn RefSnapshot>> {
-        let (stack, _) = self.0.stack()?;
-        Ok(Arc::new(Snapshot { refs: self.0.clone(), stack }))
+        let (stack, tag) = self.0.stack()?;
+        Ok(Arc::new(Snapshot { refs: self.0.clone(), stack, tag }))
     }
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {

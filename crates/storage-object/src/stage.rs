@@ -198,6 +198,8 @@ impl Stage for ObjectStage {
             let key = format!("{}.lock", self.target.key(name)?);
             self.target.shared.leases.take(self.target.client(), &key)?;
             self.reserved.insert(name.to_owned(), key);
+            // What is made from the old must be made from the newest.
+            self.target.changed();
         }
         Ok(())
     }

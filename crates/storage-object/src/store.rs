@@ -219,9 +219,9 @@ impl ObjectRepositories {
     }
 
     fn remove_all(&self, directory: &str, but: &str) -> Result<()> {
-        for key in self.shared.client.keys_below(directory)? {
-            if key != but {
-                self.shared.client.delete(&key)?;
+        for object in self.shared.client.list_below(directory)? {
+            if object.key != but {
+                self.shared.client.delete(&object.key)?;
             }
         }
         Ok(())
