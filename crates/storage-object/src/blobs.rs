@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage, check_blob_name, check_list_prefix};
 
-use crate::cache::Cacheable;
+use crate::cache::{Cacheable, Sink, WINDOW_BYTES};
 use crate::client::{Client, Tagged};
 use crate::packs::{self, File, LastListing, Listing};
 use crate::stage::ObjectStage;
@@ -162,13 +162,37 @@ struct Lasting {
 struct LastingBlob(Arc<Lasting>);
 
 impl Lasting {
-    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
-        self.shared.client.read(&self.key, range)
+    fn fetch(&self, range: Range<u64>, sink: Sink<'_>) -> Result<()> {
+        self.shared.client.read_to(&self.key, range, sink)
     }
 
-    fn whole(&self) -> Result<Option<Bytes>> {
-        let at_once = self.shared.client.bytes_at_once();
-        self.shared.cache.whole(&self.blob, at_once, &|range| self.fetch(range))
+    /// Gets what follows a range beside whatever is done now, when somebody reads on.
+    fn read_ahead(self: &Arc<Self>, range: &Range<u64>) {
+        for ahead in self.shared.cache.ahead_of(&self.blob, range) {
+            let this = self.clone();
+            self.shared.client.in_background(move || {
+                let fetch = |range: Range<u64>, sink: Sink<'_>| this.fetch(range, sink);
+                if let Err(error) = this.shared.cache.prefetch(&this.blob, ahead, &fetch) {
+                    tracing::debug!(%error, "what may be needed could not be read ahead");
+                }
+            });
+        }
+    }
+
+    /// All of it, mapped; `None` when the cache has no room for it.
+    fn whole(self: &Arc<Self>) -> Result<Option<Bytes>> {
+        let cache = &self.shared.cache;
+        let mut at = 0;
+        while at < self.blob.size {
+            if let Some(map) = cache.mapped(&self.blob) {
+                return Ok(Some(map));
+            }
+            let range = at..self.blob.size.min(at + WINDOW_BYTES);
+            self.read_ahead(&range);
+            cache.prefetch(&self.blob, range, &|range, sink| self.fetch(range, sink))?;
+            at += WINDOW_BYTES;
+        }
+        Ok(cache.mapped(&self.blob))
     }
 }
 
@@ -180,18 +204,9 @@ impl OpenBlob for LastingBlob {
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let (start, end) = (range.start.min(self.0.blob.size), range.end.min(self.0.blob.size));
         let range = start..end.max(start);
-        let cache = &self.0.shared.cache;
-        // Whoever reads on will want what follows.
-        for ahead in cache.ahead_of(&self.0.blob, &range) {
-            let lasting = self.0.clone();
-            self.0.shared.client.in_background(move || {
-                let read = |range| lasting.fetch(range);
-                if let Err(error) = lasting.shared.cache.prefetch(&lasting.blob, ahead, &read) {
-                    tracing::debug!(%error, "what may be needed could not be read ahead");
-                }
-            });
-        }
-        cache.read(&self.0.blob, range, &|range| self.0.fetch(range))
+        self.0.read_ahead(&range);
+        let fetch = |range: Range<u64>, sink: Sink<'_>| self.0.fetch(range, sink);
+        self.0.shared.cache.read(&self.0.blob, range, &fetch)
     }
 }
 

@@ -21,10 +21,14 @@ use storage::{Error, Result};
 const PIECE_BYTES: u64 = 256 << 10;
 
 /// Bytes that are fetched at once by whoever reads on and on.
-const WINDOW_BYTES: u64 = 8 << 20;
+pub(crate) const WINDOW_BYTES: u64 = 8 << 20;
 
 /// Windows that are fetched while the one before is read.
 const WINDOWS_AHEAD: u64 = 3;
+
+/// After so many small reads of a blob twice as much is fetched at a time, up to a window: requests
+/// cost more than bytes.
+const FETCHES_PER_SIZE: u32 = 4;
 
 /// A read of so many bytes is one of many.
 const LONG_READ_BYTES: u64 = 1 << 20;
@@ -70,6 +74,8 @@ enum Content {
         bytes: u64,
         /// Up to where somebody was told to fetch ahead.
         ahead: u64,
+        /// How often something was fetched: the oftener, the more at a time.
+        fetches: u32,
     },
     Whole(Bytes),
     /// A file that was there when the server began: not looked into yet.
@@ -107,8 +113,21 @@ pub(crate) struct Cacheable {
     pub size: u64,
 }
 
+/// Where what comes from the bucket goes: a place, and bytes for it.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
+
 /// Gets a range from the bucket.
-type Fetch<'a> = &'a dyn Fn(Range<u64>) -> Result<Bytes>;
+pub(crate) type Fetch<'a> = &'a dyn Fn(Range<u64>, Sink<'_>) -> Result<()>;
+
+/// Gets a range into memory.
+fn fetched(range: Range<u64>, fetch: Fetch<'_>) -> Result<Bytes> {
+    let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
+    fetch(range, &mut |_, more| {
+        bytes.extend_from_slice(more);
+        Ok(())
+    })?;
+    Ok(bytes.into())
+}
 
 /// What to do next for a read.
 enum Step {
@@ -181,7 +200,7 @@ impl BlobCache {
             return Ok(Bytes::new());
         }
         if !self.is_kept(blob) {
-            return fetch(range);
+            return fetched(range, fetch);
         }
         let id = id_of(&blob.key);
         loop {
@@ -193,13 +212,13 @@ impl BlobCache {
                     let mut bytes = vec![0; (range.end - range.start) as usize];
                     return match file.read_exact_at(&mut bytes, range.start) {
                         Ok(()) => Ok(bytes.into()),
-                        Err(error) => self.without(&id, &error, || fetch(range.clone())),
+                        Err(error) => self.without(&id, &error, range, fetch),
                     };
                 }
                 Ok(Step::Fetch(file, pieces)) => {
                     self.fetch(&id, blob, (&file, pieces), fetch)?;
                 }
-                Err(error) => return self.without(&id, &error, || fetch(range.clone())),
+                Err(error) => return self.without(&id, &error, range, fetch),
             }
         }
     }
@@ -225,28 +244,14 @@ impl BlobCache {
 
     /// Fetches what is not here of a range, for somebody who will read it.
     pub fn prefetch(&self, blob: &Cacheable, range: Range<u64>, fetch: Fetch<'_>) -> Result<()> {
+        if !self.is_kept(blob) {
+            return Ok(());
+        }
         let id = id_of(&blob.key);
         while let Ok(Step::Fetch(file, pieces)) = self.step(&id, blob, &range) {
             self.fetch(&id, blob, (&file, pieces), fetch)?;
         }
         Ok(())
-    }
-
-    /// The whole blob, mapped; fetched as far as it is not here.
-    pub fn whole(&self, blob: &Cacheable, at_once: u64, fetch: Fetch<'_>) -> Result<Option<Bytes>> {
-        if !self.is_kept(blob) {
-            return Ok(None);
-        }
-        let mut at = 0;
-        while at < blob.size {
-            if let Some(map) = self.mapped(blob) {
-                return Ok(Some(map));
-            }
-            let end = blob.size.min(at + at_once.max(PIECE_BYTES));
-            self.read(blob, at..end, fetch)?;
-            at = end;
-        }
-        Ok(self.mapped(blob))
     }
 
     /// The whole blob, if it is here.
@@ -265,11 +270,12 @@ impl BlobCache {
         &self,
         id: &str,
         error: &io::Error,
-        fetch: impl FnOnce() -> Result<Bytes>,
+        range: Range<u64>,
+        fetch: Fetch<'_>,
     ) -> Result<Bytes> {
         tracing::warn!(%error, "the cache of what was read from a bucket cannot be used");
         self.forget(&mut self.lock(), id);
-        fetch()
+        fetched(range, fetch)
     }
 
     fn step(&self, id: &str, blob: &Cacheable, range: &Range<u64>) -> io::Result<Step> {
@@ -290,7 +296,7 @@ impl BlobCache {
                     Some(map) => entry.content = Content::Whole(map),
                     None => self.forget(&mut state, id),
                 },
-                Content::Pieces { file, pieces, .. } => {
+                Content::Pieces { file, pieces, fetches, .. } => {
                     let first = (range.start / PIECE_BYTES) as usize;
                     let end = range.end.div_ceil(PIECE_BYTES) as usize;
                     let absent = (first..end).find(|at| pieces[*at] == Piece::Absent);
@@ -302,11 +308,19 @@ impl BlobCache {
                         state = self.fetched.wait(state).unwrap_or_else(PoisonError::into_inner);
                         continue;
                     };
-                    let end = match reads_on(pieces, range) {
-                        false => end,
-                        true => window_end(range.end).div_ceil(PIECE_BYTES) as usize,
+                    let at_once = match reads_on(pieces, range) {
+                        false => (PIECE_BYTES << (*fetches / FETCHES_PER_SIZE)).min(WINDOW_BYTES),
+                        true => WINDOW_BYTES,
                     };
+                    let end = (range.end.next_multiple_of(at_once) / PIECE_BYTES) as usize;
                     let end = end.min(pieces.len());
+                    let end = end.min(start + (WINDOW_BYTES / PIECE_BYTES) as usize);
+                    // Before it lies as much as behind.
+                    let from =
+                        (start as u64 * PIECE_BYTES / at_once * at_once / PIECE_BYTES) as usize;
+                    let before = pieces[from..start].iter().rev();
+                    let start = start - before.take_while(|p| **p == Piece::Absent).count();
+                    *fetches = (*fetches + 1).min(FETCHES_PER_SIZE * 5);
                     let run =
                         pieces[start..end].iter().take_while(|p| **p == Piece::Absent).count();
                     pieces[start..start + run].fill(Piece::Fetching);
@@ -327,7 +341,8 @@ impl BlobCache {
             }
         };
         let pieces = vec![Piece::Absent; blob.size.div_ceil(PIECE_BYTES) as usize];
-        let content = Content::Pieces { file: Arc::new(file), pieces, bytes: 0, ahead: 0 };
+        let content =
+            Content::Pieces { file: Arc::new(file), pieces, bytes: 0, ahead: 0, fetches: 0 };
         Ok(Entry { size: blob.size, last_use, content, path })
     }
 
@@ -340,9 +355,13 @@ impl BlobCache {
     ) -> Result<()> {
         let start = pieces.start as u64 * PIECE_BYTES;
         let end = blob.size.min(pieces.end as u64 * PIECE_BYTES);
-        let fetched = fetch(start..end);
-        let written = fetched.as_ref().map_or(Ok(()), |bytes| file.write_all_at(bytes, start));
-        let is_here = fetched.is_ok() && written.is_ok();
+        let mut at_disk = Ok(());
+        let fetched = fetch(start..end, &mut |at, bytes| {
+            let written = file.write_all_at(bytes, at);
+            written
+                .inspect_err(|error| at_disk = Err(io::Error::new(error.kind(), error.to_string())))
+        });
+        let is_here = fetched.is_ok();
         let mut state = self.lock();
         let mut is_whole = false;
         if let Some(entry) = state.blobs.get_mut(id)
@@ -362,8 +381,8 @@ impl BlobCache {
         }
         self.evict(&mut state, id);
         drop(state);
-        fetched?;
-        written.map_err(|source| Error::io("the cache of what was read from a bucket", source))
+        at_disk.map_err(|source| Error::io("the cache of what was read from a bucket", source))?;
+        fetched
     }
 
     /// Maps a file all of which is there, and gives it the name under which it stays.
@@ -480,14 +499,29 @@ mod tests {
         (0..size).map(|at| (at * 7 + at / 1000) as u8).collect()
     }
 
+    /// In two parts.
+    fn give(bytes: &Bytes, range: Range<u64>, sink: Sink<'_>) -> Result<()> {
+        let middle = range.start.midpoint(range.end);
+        for part in [range.start..middle, middle..range.end] {
+            let bytes = &bytes[part.start as usize..part.end as usize];
+            sink(part.start, bytes).map_err(|error| Error::io("x", error))?;
+        }
+        Ok(())
+    }
+
+    fn whole(cache: &BlobCache, blob: &Cacheable, fetch: Fetch<'_>) -> Option<Bytes> {
+        cache.prefetch(blob, 0..blob.size, fetch).expect("fetched");
+        cache.mapped(blob)
+    }
+
     #[test]
     fn what_was_read_is_not_fetched_again() {
         let cache = BlobCache::open(None, 10 << 20, Losses::new()).expect("opens");
         let (blob, bytes) = (blob("a", 1_000_000), content(1_000_000));
         let fetched = AtomicUsize::new(0);
-        let fetch = |range: Range<u64>| {
+        let fetch = |range: Range<u64>, sink: Sink<'_>| {
             fetched.fetch_add((range.end - range.start) as usize, Ordering::Relaxed);
-            Ok(bytes.slice(range.start as usize..range.end as usize))
+            give(&bytes, range, sink)
         };
         for range in [10..20, 5..1000, 786_431..786_433, 700_000..1_000_000] {
             let read = cache.read(&blob, range.clone(), &fetch).expect("fetched");
@@ -497,7 +531,7 @@ mod tests {
         let once = fetched.load(Ordering::Relaxed);
         assert_eq!(cache.read(&blob, 12..15, &fetch).expect("here"), bytes[12..15]);
         assert_eq!(fetched.load(Ordering::Relaxed), once);
-        assert!(cache.whole(&blob, 300_000, &fetch).expect("fetched").expect("fits") == bytes);
+        assert!(whole(&cache, &blob, &fetch).expect("fits") == bytes);
         assert_eq!(fetched.load(Ordering::Relaxed), bytes.len(), "each byte once");
         assert!(cache.mapped(&blob).expect("whole") == bytes);
     }
@@ -508,9 +542,9 @@ mod tests {
         let size = 40 << 20;
         let (blob, bytes) = (blob("a", size), content(size));
         let requests = Mutex::new(Vec::new());
-        let fetch = |range: Range<u64>| {
+        let fetch = |range: Range<u64>, sink: Sink<'_>| {
             requests.lock().expect("no panic").push(range.clone());
-            Ok(bytes.slice(range.start as usize..range.end as usize))
+            give(&bytes, range, sink)
         };
         let mut at = 0;
         while at < size {
@@ -536,10 +570,10 @@ mod tests {
             for start in 0..8_u64 {
                 let (cache, blob, bytes, fetched) = (&cache, &blob, &bytes, &fetched);
                 scope.spawn(move || {
-                    let fetch = |range: Range<u64>| {
+                    let fetch = |range: Range<u64>, sink: Sink<'_>| {
                         fetched.fetch_add((range.end - range.start) as usize, Ordering::Relaxed);
                         std::thread::yield_now();
-                        Ok(bytes.slice(range.start as usize..range.end as usize))
+                        give(bytes, range, sink)
                     };
                     let range = start * 100_000..3_000_000;
                     let read = cache.read(blob, range.clone(), &fetch).expect("fetched");
@@ -554,16 +588,16 @@ mod tests {
     fn room_is_made_and_what_fails_is_tried_again() {
         let cache = BlobCache::open(None, 1_000_000, Losses::new()).expect("opens");
         let bytes = content(600_000);
-        let fetch = |range: Range<u64>| Ok(bytes.slice(range.start as usize..range.end as usize));
+        let fetch = |range: Range<u64>, sink: Sink<'_>| give(&bytes, range, sink);
         for key in ["a", "b", "c"] {
-            cache.whole(&blob(key, 600_000), 1 << 20, &fetch).expect("fetched").expect("fits");
+            whole(&cache, &blob(key, 600_000), &fetch).expect("fits");
             assert!(cache.bytes() <= 1_000_000);
         }
         assert!(cache.mapped(&blob("c", 600_000)).is_some());
         assert!(cache.mapped(&blob("a", 600_000)).is_none());
         let large = blob("large", 2_000_000);
-        assert!(cache.whole(&large, 1 << 20, &fetch).expect("not tried").is_none());
-        let fails = |_| Err(Error::not_found("gone"));
+        assert!(whole(&cache, &large, &fetch).is_none());
+        let fails = |_: Range<u64>, _: Sink<'_>| Err(Error::not_found("gone"));
         cache.read(&blob("d", 600_000), 0..9, &fails).expect_err("it fails");
         assert_eq!(cache.read(&blob("d", 600_000), 0..9, &fetch).expect("again"), bytes[..9]);
     }
@@ -572,15 +606,15 @@ mod tests {
     fn whole_files_stay_and_may_be_removed() {
         let folder = testkit::TempDir::new();
         let bytes = content(700_000);
-        let fetch = |range: Range<u64>| Ok(bytes.slice(range.start as usize..range.end as usize));
-        let fails = |_| Err(Error::not_found("gone"));
+        let fetch = |range: Range<u64>, sink: Sink<'_>| give(&bytes, range, sink);
+        let fails = |_: Range<u64>, _: Sink<'_>| Err(Error::not_found("gone"));
         let open = || BlobCache::open(Some(folder.path()), 10 << 20, Losses::new()).expect("opens");
         let cache = open();
         let twice = BlobCache::open(Some(folder.path()), 1, Losses::new()).err().expect("in use");
         assert!(matches!(twice, Error::Unavailable { .. }), "{twice}");
         let keys = ["a", "b", "c"].map(|key| blob(key, 700_000));
         for blob in &keys {
-            cache.whole(blob, 1 << 20, &fetch).expect("fetched").expect("fits");
+            whole(&cache, blob, &fetch).expect("fits");
         }
         cache.read(&blob("d", 700_000), 0..9, &fetch).expect("fetched");
         drop(cache);

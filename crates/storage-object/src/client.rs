@@ -20,6 +20,7 @@ use object_store::{
 use storage::{Error, Result};
 use tokio::runtime::Runtime;
 
+use crate::cache::Sink;
 use crate::options::ObjectOptions;
 
 /// Which state of an object was read.
@@ -256,18 +257,42 @@ impl Client {
         }
     }
 
-    /// The bytes in a range that lies within the object, in several requests at once when there are
-    /// many.
-    pub fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
+    /// Gives the bytes in a range that lies within the object to `sink`, in order. After a lost
+    /// connection it goes on where it was.
+    pub fn read_to(&self, key: &str, range: Range<u64>, sink: Sink<'_>) -> Result<()> {
+        let path = self.path(key)?;
+        let mut at = range.start;
+        let mut left = self.options.retries;
+        while at < range.end {
+            count(&self.counts.reads);
+            let part = GetRange::Bounded(at..range.end);
+            let options = GetOptions { range: Some(part), ..GetOptions::default() };
+            let done = self.run(async {
+                let mut stream = self.store.get_opts(&path, options).await?.into_stream();
+                while let Some(bytes) = stream.next().await {
+                    let bytes = bytes?;
+                    if let Err(error) = sink(at, &bytes) {
+                        return Ok(Err(error));
+                    }
+                    at += bytes.len() as u64;
+                }
+                Ok::<_, StoreError>(Ok(()))
+            });
+            match done {
+                Ok(Ok(())) if at >= range.end => {}
+                Ok(Ok(())) => {
+                    let what = format!("{}/{key}", self.what);
+                    return Err(Error::corrupt(what, "it became shorter"));
+                }
+                Ok(Err(error)) => return Err(Error::io(key, error)),
+                Err(StoreError::Generic { .. }) if left > 0 => {
+                    left -= 1;
+                    self.pause();
+                }
+                Err(error) => return Err(self.failed(key)(error)),
+            }
         }
-        let wanted = range.end - range.start;
-        let bytes = self.ranges(&self.path(key)?, range, None).map_err(self.failed(key))?;
-        match bytes.len() as u64 == wanted {
-            true => Ok(bytes),
-            false => Err(Error::corrupt(format!("{}/{key}", self.what), "it became shorter")),
-        }
+        Ok(())
     }
 
     fn ranges(
