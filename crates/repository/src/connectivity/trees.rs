@@ -191,8 +191,14 @@ impl<'a> Walk<'a> {
             if is_tree {
                 let whole = beside.trees.get(entry.name).cloned().unwrap_or_default();
                 self.meet_tree(&id, whole)?;
-            } else if objects.slot(&id)?.is_none() {
-                self.shared.missing.note(id, Some(Kind::Blob))?;
+            } else {
+                match objects.slot(&id)? {
+                    None => self.shared.missing.note(id, Some(Kind::Blob))?,
+                    Some(slot) => match objects.kind_of(slot)? {
+                        Kind::Blob => {}
+                        found => return Err(Error::WrongKind { id, expected: Kind::Blob, found }),
+                    },
+                }
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ const GATHERED_BYTES: usize = 64 << 10;
 /// The notes of all threads.
 pub(super) struct Links {
     hash: HashKind,
-    /// With more objects than this the question is given up.
+    /// With more ids than this, of objects that passed or were named, the question is given up.
     objects_max: usize,
     idle: Mutex<Vec<Gatherer>>,
     seen: Mutex<Seen>,
@@ -112,7 +112,8 @@ impl Gatherer {
     }
 
     /// Notes what an object names; `None` when its text makes no sense.
-    fn gather(&mut self, kind: Kind, content: &[u8], hash: HashKind) -> Option<()> {
+    fn gather(&mut self, kind: Kind, content: &[u8], links: &Links) -> Option<()> {
+        let hash = links.hash;
         match kind {
             Kind::Blob => {}
             Kind::Commit => {
@@ -120,6 +121,7 @@ impl Gatherer {
                 self.note(commit.tree.as_bytes(), named_bit(Kind::Tree));
                 for parent in commit.parents() {
                     self.note(parent.as_bytes(), named_bit(Kind::Commit));
+                    links.collect_much(self)?;
                 }
             }
             Kind::Tag => {
@@ -138,6 +140,8 @@ impl Gatherer {
                     };
                     if !recent.has_met(entry.id) {
                         self.note(entry.id, named_bit(kind));
+                        // Of one object alone there may be more than is ever kept.
+                        links.collect_much(self)?;
                     }
                 }
             }
@@ -147,7 +151,7 @@ impl Gatherer {
 }
 
 impl Links {
-    /// No notes yet, and none when there are more than `objects_max` objects.
+    /// No notes yet, and none when there are more than `objects_max` ids.
     pub fn new(hash: HashKind, objects_max: usize) -> Self {
         let seen = match hash {
             HashKind::Sha1 => Seen::Sha1(HashMap::default()),
@@ -164,7 +168,7 @@ impl Links {
 
     /// An object passes by.
     pub fn pass(&self, kind: Kind, id: &ObjectId, content: &[u8]) {
-        self.gather(id, kind, |gatherer| gatherer.gather(kind, content, self.hash));
+        self.gather(id, kind, |gatherer| gatherer.gather(kind, content, self));
     }
 
     /// An object passes by whose content is not at hand.
@@ -185,11 +189,8 @@ impl Links {
             recent_blobs: RecentIds::new(id_bytes),
         });
         gatherer.note(id.as_bytes(), passed_bit(kind));
-        if act(&mut gatherer).is_none() {
+        if act(&mut gatherer).and_then(|()| self.collect_much(&mut gatherer)).is_none() {
             return self.give_up();
-        }
-        if gatherer.notes.len() >= GATHERED_BYTES {
-            self.collect(&mut gatherer);
         }
         lock(&self.idle).push(gatherer);
     }
@@ -202,6 +203,14 @@ impl Links {
             Seen::Sha1(seen) => *seen = HashMap::default(),
             Seen::Sha256(seen) => *seen = HashMap::default(),
         }
+    }
+
+    /// Brings notes to those of all threads when there are many; `None` when the question is given up.
+    fn collect_much(&self, gatherer: &mut Gatherer) -> Option<()> {
+        if gatherer.notes.len() >= GATHERED_BYTES {
+            self.collect(gatherer);
+        }
+        (!self.given_up.load(Ordering::Relaxed)).then_some(())
     }
 
     fn collect(&self, gatherer: &mut Gatherer) {
@@ -311,6 +320,34 @@ mod tests {
             links.pass(kind, &id(7), &content);
             assert!(!links.are_closed(), "{}", String::from_utf8_lossy(&content));
         }
+    }
+
+    #[test]
+    fn one_object_takes_no_more_memory_than_many() {
+        let links = Links::new(HashKind::Sha1, 10_000);
+        // A tree of a million entries that are all different, and one of two ids that take turns where
+        // those met lately are kept.
+        let entry =
+            |number: u32, id: [u8; 20]| [format!("100644 {number}\0").as_bytes(), &id].concat();
+        let different = |number: u32| {
+            let mut id = [1; 20];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            entry(number, id)
+        };
+        let turns = |number: u32| {
+            let mut id = [1; 20];
+            id[19] = (number % 2) as u8;
+            entry(number, id)
+        };
+        let tree: Vec<u8> = (0..200_000).flat_map(turns).collect();
+        links.pass(Kind::Tree, &id(1), &tree);
+        assert!(!links.given_up.load(Ordering::Relaxed));
+        let bytes: usize = lock(&links.idle).iter().map(|one| one.notes.capacity()).sum();
+        assert!(bytes <= 4 * GATHERED_BYTES, "{bytes}");
+        let tree: Vec<u8> = (0..200_000).flat_map(different).collect();
+        links.pass(Kind::Tree, &id(2), &tree);
+        assert!(links.given_up.load(Ordering::Relaxed));
+        assert!(lock(&links.idle).is_empty() && !links.are_closed());
     }
 
     #[test]

@@ -33,8 +33,8 @@ use std::sync::Mutex;
 use object::{HashKind, ObjectId};
 use storage::Stage;
 
-use crate::error::Result;
-use crate::objects::Objects;
+use crate::error::{Error, Result};
+use crate::objects::{Objects, read_whole};
 use crate::progress::{self, Progress};
 use crate::repository::Repository;
 
@@ -83,7 +83,8 @@ pub struct Incoming {
     options: IncomingOptions,
     stage: Box<dyn Stage>,
     messages: Mutex<Vec<String>>,
-    is_closed: bool,
+    /// The pack that names nothing that is not in it, if one was received.
+    closed: Option<ObjectId>,
 }
 
 impl Incoming {
@@ -94,7 +95,7 @@ impl Incoming {
     pub fn begin(repository: Repository, options: IncomingOptions) -> Result<Self> {
         let stage = repository.blobs().stage()?;
         let messages = Mutex::default();
-        Ok(Incoming { repository, options, stage, messages, is_closed: false })
+        Ok(Incoming { repository, options, stage, messages, closed: None })
     }
 
     /// Reads one pack, to its last byte and not further, and indexes it. To be called once.
@@ -117,27 +118,23 @@ impl Incoming {
             Context { hash, options: &self.options, existing: &existing, inspector: &inspector };
         let keep = Keep { repository: &self.repository, context: &context };
         let received = keep.receive(&mut self.stage, input, progress)?;
-        self.is_closed = received.is_closed;
+        self.closed = received.pack.filter(|_| received.is_closed);
         Ok(received)
     }
 
-    /// Whether all these objects were received, and with them everything they reach. `false` when
-    /// that is not known without a walk.
+    /// Whether all these objects are in the received pack, and with them everything they reach.
+    /// `false` when that is not known without a walk.
     ///
     /// # Errors
     /// When the storage cannot be read.
     pub fn holds_all_below(&self, ids: &[ObjectId]) -> Result<bool> {
-        if !self.is_closed {
-            return Ok(false);
-        }
-        // What was there before may be a remnant of anything.
-        let (before, now) = (self.repository.objects()?, self.objects()?);
-        for id in ids {
-            if before.contains(id)? || !now.contains(id)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let Some(checksum) = &self.closed else { return Ok(false) };
+        // Of what else is there, now or a moment later, nothing is known.
+        let name = format!("pack/pack-{checksum}.idx");
+        let index = read_whole(&*self.stage.store(), &name)?;
+        let index =
+            pack::Index::open(index, self.repository.hash()).map_err(Error::format(&name))?;
+        Ok(ids.iter().all(|id| index.lookup(id).is_some()))
     }
 
     /// What the checks found so far, a line each, in the words of git (`warning: object …`).

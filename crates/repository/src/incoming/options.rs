@@ -35,8 +35,9 @@ pub struct IncomingOptions {
     pub fix_thin: bool,
     /// Checks made on every object (`receive.fsckObjects`); `None` makes none.
     pub fsck: Option<FsckOptions>,
-    /// Objects of which it is noted what they name, to spare the walk through a first push's
-    /// history; of more it is not. Memory: about 25 bytes each (37 with SHA-256).
+    /// Objects that are noted, as received or as named, to spare the walk through a first push's
+    /// history; with more of them it is walked. Memory: 25 to 50 bytes each (37 to 75 with SHA-256), and
+    /// half of that once more while the table grows.
     pub closed_objects_max: usize,
     /// What those checks find is noted and refuses nothing.
     pub fsck_only_reports: bool,

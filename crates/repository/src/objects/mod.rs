@@ -36,7 +36,7 @@ pub use placed::Slot;
 use placed::place;
 pub(crate) use placed::{Placed, find_packed, unit_of};
 pub(crate) use read::{
-    BESIDE_PART, Reader, chain_of, delta_result_size, entry_header, inflate, object_header,
+    BESIDE_PART, Reader, chain_of, delta_result_size, entry_header, inflate, kind_at, object_header,
 };
 pub(crate) use unit::Unit;
 
@@ -297,6 +297,20 @@ impl Objects {
             Some(slot) => self.header_of(slot).map(Some),
             None => Ok(None),
         }
+    }
+
+    pub(crate) fn kind_of(&self, slot: Slot) -> Result<Kind> {
+        let slot = match slot.is_loose() {
+            true => match self.loose_or_packed(slot)? {
+                LooseOrPacked::Loose(loose) => return Ok(loose.kind),
+                LooseOrPacked::Packed(slot) => slot,
+            },
+            false => slot,
+        };
+        let units = self.units();
+        let placed = unit_of(&units, slot);
+        let (pack, offset) = placed.unit.place(slot.0 - placed.first_slot)?;
+        kind_at(self, pack, offset)
     }
 
     pub(crate) fn header_of(&self, slot: Slot) -> Result<(Kind, u64)> {

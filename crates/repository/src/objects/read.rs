@@ -191,6 +191,11 @@ pub(crate) fn object_header(
     Ok((object_kind(objects, pack, offset, header)?, size))
 }
 
+/// The kind of the object at `offset`.
+pub(crate) fn kind_at(objects: &Objects, pack: &Arc<PackHandle>, offset: u64) -> Result<Kind> {
+    object_kind(objects, pack, offset, entry_header(pack, offset)?)
+}
+
 /// The kind at the end of a delta chain.
 fn object_kind(
     objects: &Objects,

@@ -31,7 +31,7 @@ fn parse(hex: &str) -> ObjectId {
     ObjectId::from_hex(hex.as_bytes()).expect("an id")
 }
 
-/// What is missing below a tip once a pack of these objects has arrived.
+/// What is missing, or is not what it should be, below a tip once a pack of these objects has arrived.
 fn missing_below(
     bare: &Bare,
     objects: &[(Kind, &[u8])],
@@ -45,7 +45,7 @@ fn missing_below(
     let objects = incoming.objects().expect("packs");
     match check_connected(&objects, &[tip], known, shallow, &mut Silent) {
         Ok(()) => None,
-        Err(Error::Missing { id, .. }) => Some(id),
+        Err(Error::Missing { id, .. } | Error::WrongKind { id, .. }) => Some(id),
         Err(other) => panic!("{other}"),
     }
 }
@@ -124,7 +124,7 @@ fn submodule_entries_are_not_followed_and_modes_do_not_hide_trees() {
     let outer = tree(&[("100644", "a", inner_id), ("40000", "b", inner_id)]);
     let outer_id = id_of(Kind::Tree, &outer);
     let objects: [(Kind, &[u8]); 2] = [(Kind::Tree, &inner), (Kind::Tree, &outer)];
-    assert_eq!(missing_below(&bare, &objects, outer_id, &[], &[]), Some(nowhere));
+    assert_eq!(missing_below(&bare, &objects, outer_id, &[], &[]), Some(inner_id));
 }
 
 /// A repository where a ref names a whole commit, and unreachable objects lie about whose

@@ -264,8 +264,7 @@ fn a_pack_is_closed_when_nothing_is_left_out() {
     }
 }
 
-/// What the repository has already may be a remnant: a tip of that kind is walked, and so is what
-/// comes beside packs.
+/// What is not in the received pack may be a remnant: it is walked. So is what comes beside packs.
 #[test]
 fn remnants_are_never_taken_for_whole() {
     let git = RealGit::new();
@@ -274,15 +273,55 @@ fn remnants_are_never_taken_for_whole() {
     let tip = git.rev_parse(&dir, "HEAD");
     let text = git.ok_with_input(&dir, &["cat-file", "commit", "HEAD"], b"").stdout;
     let bare = Bare::init(&git, "loose.git", HashKind::Sha1);
-    git.ok_with_input(&bare.dir, &["hash-object", "-w", "-t", "commit", "--stdin"], &text);
+    let write = ["hash-object", "-w", "-t", "commit", "--stdin"];
+    git.ok_with_input(&bare.dir, &write, &text);
+    let stray = [&text[..], b"\nAnother message.\n"].concat();
+    let stray = git.ok_with_input(&bare.dir, &write, &stray).text();
+    let stray = ObjectId::from_hex(stray.trim().as_bytes()).expect("an id");
     let bare = Bare::open(&bare.dir);
     let mut incoming = bare.incoming(threads(1));
     assert!(incoming.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
-    assert!(!incoming.holds_all_below(&[tip]).expect("readable"));
+    assert!(incoming.holds_all_below(&[tip]).expect("readable"), "the pack has all of it");
+    assert!(!incoming.holds_all_below(&[tip, stray]).expect("readable"));
+    // Somebody else's pack, published in between.
+    let other = Bare::init(&git, "other.git", HashKind::Sha1);
+    let mut late = other.incoming(threads(1));
+    assert!(late.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
+    let between = git.ok_with_input(&other.dir, &write, &text).text();
+    git.ok_with_input(&other.dir, &["pack-objects", "-q", "objects/pack/pack"], between.as_bytes());
+    let only = everything(&git, &Scenario::linear(1).build(&git, "small"), &[]);
+    let mut early = Bare::init(&git, "early.git", HashKind::Sha1).incoming(threads(1));
+    assert!(early.receive(&mut &*only, &mut Silent).expect("a good pack").is_closed);
+    assert!(!early.holds_all_below(&[tip]).expect("readable"));
+    // Loose objects that were there are not written again, and may go.
+    let few = Bare::init(&git, "few.git", HashKind::Sha1);
+    let mut unpacked = few.incoming(IncomingOptions { unpack_limit: Some(1000), ..threads(1) });
+    assert!(unpacked.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
+    assert!(!unpacked.holds_all_below(&[tip]).expect("readable"));
+
     incoming.publish().expect("published");
     let bare = Bare::open(&bare.dir);
     let mut incoming = bare.incoming(threads(1));
     assert!(!incoming.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
+}
+
+/// As `git rev-list --objects`, which has met the object before.
+#[test]
+fn an_entry_that_is_no_file_is_refused() {
+    let git = RealGit::new();
+    let dir = Scenario::linear(2).build(&git, "from.git");
+    let parent = git.rev_parse(&dir, "HEAD");
+    let entry = [&b"100644 x\0"[..], parent.as_bytes()].concat();
+    let write = ["hash-object", "-w", "-t", "tree", "--literally", "--stdin"];
+    let tree = git.ok_with_input(&dir, &write, &entry).text();
+    let parent = parent.to_string();
+    let tip = git.ok(&dir, &["commit-tree", "-p", &parent, "-m", "x", tree.trim()]);
+    git.fail(&dir, &["rev-list", "--objects", tip.trim()]);
+    let bare = Bare::open(&dir);
+    let tip = ObjectId::from_hex(tip.trim().as_bytes()).expect("an id");
+    let objects = bare.repository.objects().expect("readable");
+    let wrong = check_connected(&objects, &[tip], &[], &[], &mut Silent);
+    assert!(matches!(wrong, Err(Error::WrongKind { .. })), "{wrong:?}");
 }
 
 /// The null id is nobody's, though tables begin with it.
