@@ -8,8 +8,9 @@ use bytes::Bytes;
 use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage, check_blob_name, check_list_prefix};
 
 use crate::cache::{Cacheable, Sink, WINDOW_BYTES};
-use crate::client::{Client, Tagged};
+use crate::client::Client;
 use crate::packs::{self, File, LastListing, Listing};
+use crate::requests::Tagged;
 use crate::stage::ObjectStage;
 use crate::store::Shared;
 

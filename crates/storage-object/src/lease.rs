@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use storage::{Error, Result};
 
-use crate::client::{Client, Tag};
+use crate::client::Client;
+use crate::requests::Tag;
 
 /// A lease is written anew so many times before it would run out.
 const RENEWED_PER_LEASE: u32 = 3;

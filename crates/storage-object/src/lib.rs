@@ -8,14 +8,16 @@
 mod blobs;
 mod cache;
 mod client;
+mod commit;
 mod lease;
 mod options;
 mod packs;
 mod probe;
 mod refs;
+mod requests;
 mod stage;
 mod store;
 
-pub use client::Requests;
 pub use options::ObjectOptions;
+pub use requests::Requests;
 pub use store::ObjectRepositories;

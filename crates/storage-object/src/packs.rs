@@ -13,7 +13,8 @@ use bytes::Bytes;
 use storage::Result;
 
 use crate::cache::Cacheable;
-use crate::client::{Client, Listed, Tag};
+use crate::client::Client;
+use crate::requests::{Listed, Tag};
 
 /// What stands behind the name of a blob in the name of what says that it is removed.
 const GONE: &str = ".gone";

@@ -6,7 +6,8 @@ use std::thread;
 use bytes::Bytes;
 use storage::{Error, Result};
 
-use crate::client::{Client, TagForm};
+use crate::client::Client;
+use crate::requests::TagForm;
 
 /// Writers that want the same name at once.
 const RACERS: usize = 8;

@@ -25,11 +25,12 @@ use storage::{
 
 use crate::blobs::ObjectBlobs;
 use crate::cache::BlobCache;
-use crate::client::{Client, Requests};
+use crate::client::Client;
 use crate::lease::Leases;
 use crate::options::ObjectOptions;
 use crate::probe::probe;
 use crate::refs::{ObjectRefs, RefsHandle};
+use crate::requests::Requests;
 
 /// What stands between a repository's own configuration and what git needs to read it in a copy of
 /// the bucket.

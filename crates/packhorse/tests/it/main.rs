@@ -10,6 +10,7 @@ mod command_line;
 mod damage;
 mod dumb;
 mod fetch;
+mod fire;
 mod http;
 mod http2;
 mod maintain;
