@@ -10,6 +10,7 @@ use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage, check_blob_name, che
 use crate::cache::{Cacheable, Sink, WINDOW_BYTES};
 use crate::client::Client;
 use crate::packs::{self, File, LastListing, Listing};
+use crate::refs::Epoch;
 use crate::requests::Tagged;
 use crate::stage::ObjectStage;
 use crate::store::Shared;
@@ -23,14 +24,15 @@ pub(crate) struct ObjectBlobs {
     /// Tells the repository from others that had or will have its name.
     pub number: u64,
     listing: Arc<LastListing>,
+    epoch: Arc<Epoch>,
     /// What may be replaced, as it was read last.
     replaceable: Arc<Mutex<HashMap<String, Tagged>>>,
 }
 
 impl ObjectBlobs {
-    pub fn new(shared: Arc<Shared>, directory: Arc<str>, number: u64) -> Self {
+    pub fn new(shared: Arc<Shared>, directory: Arc<str>, number: u64, epoch: Arc<Epoch>) -> Self {
         let (listing, replaceable) = Default::default();
-        ObjectBlobs { shared, directory, number, listing, replaceable }
+        ObjectBlobs { shared, directory, number, listing, epoch, replaceable }
     }
 
     pub fn client(&self) -> &Client {
@@ -50,21 +52,23 @@ impl ObjectBlobs {
 
     /// Lists everything: one request, which answers most of those that would follow.
     fn list_all(&self) -> Result<()> {
+        // Before it is made: what comes meanwhile is of a later one.
+        let epoch = self.epoch.get();
         let directory = format!("{}/objects", self.directory);
         let files = self.client().list_below(&directory)?;
         let keep = self.client().options.gone_keep;
-        self.listing.set(Listing::of(files, &directory, keep));
+        self.listing.set(Listing::of(files, &directory, keep), epoch);
         Ok(())
     }
 
     /// The file of a blob.
     fn find(&self, name: &str) -> Result<Option<File>> {
         check_blob_name(name)?;
-        if let Some(known) = self.listing.look(name) {
+        if let Some(known) = self.listing.look(name, self.epoch.get()) {
             return Ok(known);
         }
         self.list_all()?;
-        Ok(self.listing.look(name).flatten())
+        Ok(self.listing.look(name, self.epoch.get()).flatten())
     }
 
     fn lasting(&self, file: File) -> LastingBlob {
@@ -112,7 +116,9 @@ impl BlobStore for ObjectBlobs {
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {
         check_list_prefix(prefix)?;
-        self.list_all()?;
+        if !self.listing.is_of(self.epoch.get()) {
+            self.list_all()?;
+        }
         let below = self.listing.below(prefix);
         Ok(below.into_iter().map(|(name, file)| meta(name, &file)).collect())
     }

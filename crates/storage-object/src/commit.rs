@@ -110,9 +110,8 @@ impl ObjectRefs {
             match listed {
                 Ok(Some(tag)) => {
                     let table = Table::open(bytes).map_err(|error| stack.damaged(error))?;
-                    let mut cached = lock(&self.cached);
-                    cached.tables.insert(name, table);
-                    cached.list = Some((tag, names));
+                    lock(&self.cached).tables.insert(name, table);
+                    self.note_list(Some((tag, names)));
                     included.iter().for_each(|at| settled[*at] = Some(Ok(())));
                     return Ok(());
                 }

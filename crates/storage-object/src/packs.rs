@@ -140,18 +140,36 @@ pub(crate) fn is_marked(client: &Client, key: &str) -> Result<bool> {
 /// The last listing: every request makes one when it looks for packs, and need not ask again for
 /// what lasts, nor, for a moment, for what else it saw or did not see.
 #[derive(Default)]
-pub(crate) struct LastListing(Mutex<Option<(Listing, Instant)>>);
+pub(crate) struct LastListing(Mutex<Option<Dated>>);
+
+struct Dated {
+    listing: Listing,
+    at: Instant,
+    /// Which state of the refs had been read before.
+    epoch: Option<u64>,
+}
+
+/// How long a listing is used while refs stay as they are.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// How long a listing tells of what does not last, and of what is not there.
 const MOMENT: Duration = Duration::from_secs(2);
 
 impl LastListing {
-    fn lock(&self) -> MutexGuard<'_, Option<(Listing, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Dated>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn set(&self, listing: Listing) {
-        *self.lock() = Some((listing, Instant::now()));
+    pub fn set(&self, listing: Listing, epoch: Option<u64>) {
+        *self.lock() = Some(Dated { listing, at: Instant::now(), epoch });
+    }
+
+    /// Whether the listing has all that this state of the refs needs, and is not so old that it would
+    /// keep what maintenance has made from being used.
+    pub fn is_of(&self, epoch: Option<u64>) -> bool {
+        let dated = self.lock();
+        let Some(dated) = &*dated else { return false };
+        epoch.is_some() && dated.epoch == epoch && dated.at.elapsed() < KEPT
     }
 
     /// After a change of our own, or when the newest state is needed.
@@ -160,26 +178,27 @@ impl LastListing {
     }
 
     pub fn remove(&self, name: &str) {
-        if let Some((listing, _)) = &mut *self.lock() {
+        if let Some(Dated { listing, .. }) = &mut *self.lock() {
             listing.blobs.remove(name);
         }
     }
 
     /// What the listing says of a blob; `None` when another one is needed to tell.
-    pub fn look(&self, name: &str) -> Option<Option<File>> {
+    pub fn look(&self, name: &str, epoch: Option<u64>) -> Option<Option<File>> {
+        let is_of = self.is_of(epoch);
         let listing = self.lock();
-        let (listing, at) = listing.as_ref()?;
+        let Dated { listing, at, .. } = listing.as_ref()?;
         let found = listing.blobs.get(name);
         match found {
             Some(file) if is_lasting(name) => Some(Some(file.clone())),
-            found => (at.elapsed() < MOMENT).then(|| found.cloned()),
+            found => (is_of || at.elapsed() < MOMENT).then(|| found.cloned()),
         }
     }
 
     /// The blobs in a directory, as the listing has them.
     pub fn below(&self, prefix: &str) -> Vec<(String, File)> {
         let listing = self.lock();
-        let Some((listing, _)) = &*listing else { return Vec::new() };
+        let Some(Dated { listing, .. }) = &*listing else { return Vec::new() };
         let below = listing.blobs.range(prefix.to_owned()..);
         let below = below.take_while(|(name, _)| name.starts_with(prefix));
         let here = below.filter(|(name, _)| !name[prefix.len()..].contains('/'));
@@ -189,7 +208,7 @@ impl LastListing {
     /// Removes for good what the last listing found due.
     pub fn sweep(&self, client: &Client) -> Result<()> {
         let mut listing = self.lock();
-        let Some((found, at)) = &mut *listing else { return Ok(()) };
+        let Some(Dated { listing: found, at, .. }) = &mut *listing else { return Ok(()) };
         let (at, unread) = (*at, std::mem::take(&mut found.unread));
         let notes = std::mem::take(&mut found.notes);
         drop(listing);

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,6 +32,8 @@ pub(crate) struct ObjectRefs {
     pub number: u64,
     hash: HashKind,
     pub reflogs: Reflogs,
+    /// Which state of the refs was read last.
+    pub epoch: Arc<Epoch>,
     pub cached: Mutex<Cached>,
     held: HeldRefs,
     pub queue: Mutex<Queue>,
@@ -56,6 +59,23 @@ pub(crate) struct Cached {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts the states of a repository's refs that were read. Objects are there before a ref names
+/// them, so a listing of objects made after some state was read has all that this state needs, for
+/// as long as it is the newest.
+#[derive(Default)]
+pub(crate) struct Epoch(AtomicU64);
+
+impl Epoch {
+    fn read(&self, is_new: bool) {
+        self.0.fetch_add(u64::from(is_new), Ordering::SeqCst);
+    }
+
+    /// The present one; `None` when no refs were read: they may be in another store.
+    pub fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|number| *number > 0)
+    }
 }
 
 impl Reflogs {
@@ -95,11 +115,23 @@ impl ObjectRefs {
             number,
             hash,
             reflogs,
+            epoch: Arc::default(),
             cached: Mutex::default(),
             held: HeldRefs::default(),
             queue: Mutex::default(),
             finished: Condvar::new(),
         }
+    }
+
+    /// A list was read or written.
+    pub fn note_list(&self, list: Option<(Tag, Vec<String>)>) {
+        let mut cached = lock(&self.cached);
+        let same = match (&cached.list, &list) {
+            (Some((old, _)), Some((new, _))) => old == new,
+            _ => false,
+        };
+        cached.list = list;
+        self.epoch.read(!same);
     }
 
     pub fn key(&self, name: &str) -> String {
@@ -128,12 +160,12 @@ impl ObjectRefs {
             };
             match self.tables(&names)? {
                 Some(tables) => {
-                    lock(&self.cached).list = tag.clone().map(|tag| (tag, names.clone()));
+                    self.note_list(tag.clone().map(|tag| (tag, names.clone())));
                     let what = format!("{}/{}", client.what, self.directory);
                     return Ok((RefTables { what, hash: self.hash, names, tables }, tag));
                 }
                 // A list that names what is gone is not the newest any more.
-                None => lock(&self.cached).list = None,
+                None => self.note_list(None),
             }
         }
         Err(Error::corrupt(key, "it names tables that are not there"))

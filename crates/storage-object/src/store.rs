@@ -272,7 +272,8 @@ impl RepositoryStore for ObjectRepositories {
             }
         };
         drop(known);
-        let blobs = ObjectBlobs::new(self.shared.clone(), directory, stored.number);
+        let blobs =
+            ObjectBlobs::new(self.shared.clone(), directory, stored.number, refs.epoch.clone());
         stored.parts(name, Arc::new(RefsHandle(refs)), Arc::new(blobs))
     }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::{Ceph, Postgres, Random, RealGit, Scenario, ServerProcess, wait_until};
 
@@ -21,14 +21,19 @@ const REPOSITORIES: usize = 2;
 /// How much is done: more with `cargo xtask soak`.
 struct Size {
     pushers: usize,
+    /// Pushes of each, unless time is up before.
     pushes_each: usize,
+    time: Duration,
     cloners: usize,
 }
 
 fn size() -> Size {
     match std::env::var_os("PACKHORSE_SOAK") {
-        None => Size { pushers: 4, pushes_each: 6, cloners: 1 },
-        Some(_) => Size { pushers: 150, pushes_each: 40, cloners: 50 },
+        None => Size { pushers: 4, pushes_each: 6, time: Duration::MAX, cloners: 1 },
+        Some(_) => {
+            let time = Duration::from_secs(600);
+            Size { pushers: 150, pushes_each: usize::MAX, time, cloners: 50 }
+        }
     }
 }
 
@@ -224,6 +229,7 @@ fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
             Pusher { work, repository, branch: format!("own-{number}"), acknowledged }
         })
         .collect();
+    let begun = Instant::now();
     let (stop, pushing, clones) =
         (AtomicBool::new(false), AtomicUsize::new(size.pushers), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -233,6 +239,9 @@ fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
             scope.spawn(move || {
                 let mut random = Random::new(seed ^ (number as u64 + 1) << 8);
                 for round in 0..size.pushes_each {
+                    if begun.elapsed() > size.time {
+                        break;
+                    }
                     pusher.push(git, nodes, &mut random, round);
                 }
                 pushing.fetch_sub(1, Ordering::SeqCst);
