@@ -315,13 +315,13 @@ impl Client {
         std::thread::sleep(Duration::from_millis(20 + crate::store::random() % 200));
     }
 
-    /// Writes a large object in parts; `next` gives the bytes at a place.
+    /// Writes a large object in parts; `next` gives the bytes at a place. Which state that is.
     pub fn put_parts(
         &self,
         key: &str,
         size: u64,
         next: impl Fn(Range<u64>) -> Result<Bytes>,
-    ) -> Result<()> {
+    ) -> Result<Tag> {
         let path = self.path(key)?;
         let failed = self.failed(key);
         let part = self.options.part_bytes.max(5 << 20);
@@ -355,7 +355,7 @@ impl Client {
             }
             at = end;
         }
-        self.run(upload.finish()).map(drop).map_err(failed)
+        self.run(upload.finish()).map(|put| Tag(put.into())).map_err(failed)
     }
 
     /// Removes an object; one that is not there is no error.

@@ -71,11 +71,18 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The file for the cache: one of its name and time never changes.
+    /// The file for the cache.
     pub fn cacheable(&self) -> Cacheable {
-        let since = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Cacheable { key: format!("{} {}", self.key, since.as_nanos()), size: self.size }
+        cacheable(&self.key, &self.tag, self.size).unwrap_or_else(|| {
+            let since = self.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+            Cacheable { key: format!("{} at {}", self.key, since.as_nanos()), size: self.size }
+        })
     }
+}
+
+/// A file for the cache: in one state it never changes.
+pub(crate) fn cacheable(key: &str, tag: &Tag, size: u64) -> Option<Cacheable> {
+    Some(Cacheable { key: format!("{key} {}", tag.word()?), size })
 }
 
 /// A listing of an objects directory: blobs by their names.

@@ -11,6 +11,11 @@ use object_store::{ObjectMeta, UpdateVersion};
 pub(crate) struct Tag(pub UpdateVersion);
 
 impl Tag {
+    /// The state in a word, if the service gives one.
+    pub fn word(&self) -> Option<&str> {
+        self.0.e_tag.as_deref().map(|tag| tag.trim_matches('"'))
+    }
+
     /// Whether both are of the same state. A listing may spell it in another way.
     pub fn is_same(&self, other: &Tag) -> bool {
         let plain = |tag: &Tag| tag.0.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());

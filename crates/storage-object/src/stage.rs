@@ -17,7 +17,9 @@ use storage::{
 };
 
 use crate::blobs::ObjectBlobs;
+use crate::cache::Sink;
 use crate::packs;
+use crate::requests::Tag;
 
 /// Bytes of a blob that are kept in memory.
 const IN_MEMORY_MAX: usize = 256 << 10;
@@ -128,37 +130,62 @@ impl ObjectStage {
         let large = blob.size() > client.options.part_bytes;
         let put = |key: &str| match large {
             true => client.put_parts(key, blob.size(), |range| blob.read(range)),
-            false => client.put(key, blob.read(0..blob.size())?).map(drop),
+            false => client.put(key, blob.read(0..blob.size())?),
         };
         let key = self.target.key(name)?;
         if replaces {
-            return put(&key);
+            return put(&key).map(drop);
         }
         for generation in packs::generations() {
             let key = packs::of_generation(&key, generation);
             // Of two that write the same large blob both write the same bytes.
-            let is_new = match large {
-                true => client.head(&key)?.is_none() && put(&key).map(|()| true)?,
+            let written = match large {
+                true if client.head(&key)?.is_some() => Written::Not,
+                true => Written::As(put(&key)?),
                 false => self.put_new(&key, blob)?,
             };
-            if is_new || !packs::is_lasting(name) || !packs::is_marked(client, &key)? {
-                return Ok(());
+            match written {
+                Written::As(tag) if packs::is_lasting(name) => self.keep(&key, &tag, blob),
+                Written::Not if packs::is_lasting(name) && packs::is_marked(client, &key)? => {
+                    continue;
+                }
+                _ => {}
             }
+            return Ok(());
         }
         let source = io::Error::new(io::ErrorKind::ResourceBusy, "it was removed too often");
         Err(Error::Unavailable { what: key, source })
     }
 
-    /// Whether there was no such object. When an answer is lost, the object is as good as written.
-    fn put_new(&self, key: &str, blob: &Finished) -> Result<bool> {
+    /// What was written is at hand for whoever reads it next.
+    fn keep(&self, key: &str, tag: &Tag, blob: &Finished) {
+        let Some(cacheable) = packs::cacheable(key, tag, blob.size()) else { return };
+        let from_here = |range: Range<u64>, sink: Sink<'_>| {
+            let mut at = range.start;
+            while at < range.end {
+                let bytes = blob.read(at..range.end.min(at + IN_MEMORY_MAX as u64))?;
+                sink(at, &bytes).map_err(|source| Error::io(key, source))?;
+                at += bytes.len().max(1) as u64;
+            }
+            Ok(())
+        };
+        if let Err(error) =
+            self.target.shared.cache.prefetch(&cacheable, 0..blob.size(), &from_here)
+        {
+            tracing::debug!(%error, "what was written will be read from the bucket");
+        }
+    }
+
+    /// Writes an object unless there is one.
+    fn put_new(&self, key: &str, blob: &Finished) -> Result<Written> {
         let client = self.target.client();
         let bytes = blob.read(0..blob.size())?;
         let mut lost = None;
         for _ in 0..client.options.retries.max(1) {
             match client.put_new(key, bytes.clone()) {
-                Ok(put) => {
-                    return Ok(put.is_some() || (lost.is_some() && !packs::is_marked(client, key)?));
-                }
+                Ok(Some(tag)) => return Ok(Written::As(tag)),
+                // It may be our own: then it has no mark.
+                Ok(None) => return Ok(Written::Not),
                 Err(error @ Error::Unavailable { .. }) => {
                     tracing::debug!(%error, "tried again");
                     client.pause();
@@ -169,9 +196,16 @@ impl ObjectStage {
         }
         match lost {
             Some(error) => Err(error),
-            None => Ok(false),
+            None => Ok(Written::Not),
         }
     }
+}
+
+/// What became of an object that was to be written.
+enum Written {
+    As(Tag),
+    /// There is one already.
+    Not,
 }
 
 impl Stage for ObjectStage {

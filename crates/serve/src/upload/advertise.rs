@@ -1,15 +1,15 @@
 //! The v0 and v1 advertisement of upload-pack.
 
-use repository::Objects;
 use wire::advertise::RefAdvertisement;
 use wire::{PacketWriter, Protocol, Sink, UploadPackOffer};
 
+use super::lazy::LazyObjects;
 use super::refs::{Refs, peeled_id};
 use crate::Error;
 
 /// Writes HEAD, every visible ref with what tags peel to, and the shallow boundary.
 pub(super) fn advertise(
-    objects: &Objects,
+    objects: &LazyObjects<'_>,
     refs: &Refs<'_>,
     protocol: Protocol,
     offer: &mut UploadPackOffer,
@@ -28,13 +28,15 @@ pub(super) fn advertise(
     {
         lines.reference(&id, "HEAD".into())?;
         let found = &mut None;
-        if let Some(peeled) = peeled_id(objects, (&id).into(), (&head.peeled).into(), found)? {
+        if let Some(peeled) =
+            peeled_id(|| objects.get(), (&id).into(), (&head.peeled).into(), found)?
+        {
             lines.peeled(peeled, "HEAD".into())?;
         }
     }
     refs.each(b"refs/", &mut |shown| {
         lines.reference(shown.id, shown.name)?;
-        if let Some(peeled) = peeled_id(objects, shown.id, shown.peeled, &mut None)? {
+        if let Some(peeled) = peeled_id(|| objects.get(), shown.id, shown.peeled, &mut None)? {
             lines.peeled(peeled, shown.name)?;
         }
         Ok(())

@@ -245,7 +245,8 @@ impl Fetch<'_> {
         if request.include_tag {
             self.refs.each(b"refs/tags/", &mut |shown| {
                 let found = &mut None;
-                if let Some(peeled) = peeled_id(self.objects, shown.id, shown.peeled, found)? {
+                if let Some(peeled) = peeled_id(|| Ok(self.objects), shown.id, shown.peeled, found)?
+                {
                     tags.push((shown.id.to_id(), peeled.to_id()));
                 }
                 Ok(())

@@ -2,16 +2,16 @@
 
 use bstr::{BStr, BString};
 use object::IdView;
-use repository::Objects;
 use wire::reply::{LsRef, ls_ref};
 use wire::{LsRefsRequest, PacketWriter, Sink};
 
+use super::lazy::LazyObjects;
 use super::refs::{Refs, peeled_id};
 use crate::Error;
 
 /// Answers one `ls-refs`.
 pub(super) fn ls_refs(
-    objects: &Objects,
+    objects: &LazyObjects<'_>,
     refs: &Refs<'_>,
     request: &LsRefsRequest,
     output: &mut dyn Sink,
@@ -24,7 +24,7 @@ pub(super) fn ls_refs(
         refs.each(&prefix, &mut |shown| {
             let mut found = None;
             let peeled = match request.peel {
-                true => peeled_id(objects, shown.id, shown.peeled, &mut found)?,
+                true => peeled_id(|| objects.get(), shown.id, shown.peeled, &mut found)?,
                 false => None,
             };
             let symref_target = shown.symref_target.filter(|_| request.symrefs);
@@ -39,7 +39,7 @@ pub(super) fn ls_refs(
 }
 
 fn head(
-    objects: &Objects,
+    objects: &LazyObjects<'_>,
     refs: &Refs<'_>,
     request: &LsRefsRequest,
     writer: &mut PacketWriter<'_>,
@@ -51,7 +51,7 @@ fn head(
     let id = head.id.as_ref().map(IdView::from);
     let mut found = None;
     let peeled = match (request.peel, id) {
-        (true, Some(id)) => peeled_id(objects, id, (&head.peeled).into(), &mut found)?,
+        (true, Some(id)) => peeled_id(|| objects.get(), id, (&head.peeled).into(), &mut found)?,
         _ => None,
     };
     // An unborn HEAD is told by its target alone, whether symrefs were asked for or not.

@@ -7,6 +7,7 @@ mod advertise;
 mod fetch;
 mod filter;
 mod gate;
+mod lazy;
 mod ls_refs;
 mod negotiate;
 mod object_info;
@@ -18,7 +19,8 @@ mod wants;
 use std::io::BufRead;
 use std::time::Instant;
 
-use repository::{Objects, Repository};
+use lazy::LazyObjects;
+use repository::Repository;
 use storage::RefSnapshot;
 use wire::{Command, Limits, PacketReader, PacketWriter, Protocol, Sink, v2};
 
@@ -74,7 +76,7 @@ impl UploadPack<'_> {
         let mut settings = UploadSettings::read(config, self.repository.hash(), self.server)?;
         settings.offer.no_done = self.exchange != Exchange::Conversation;
         let snapshot = self.repository.refs().snapshot()?;
-        let objects = self.repository.objects()?;
+        let objects = LazyObjects::of(self.repository);
         match self.protocol {
             Protocol::V2 => self.v2(&settings, &*snapshot, &objects, input, output),
             Protocol::V0 | Protocol::V1 => {
@@ -87,7 +89,7 @@ impl UploadPack<'_> {
         &self,
         settings: &mut UploadSettings,
         snapshot: &dyn RefSnapshot,
-        objects: &Objects,
+        objects: &LazyObjects<'_>,
         input: &mut dyn BufRead,
         output: &mut dyn Sink,
     ) -> Result<(), Error> {
@@ -100,7 +102,7 @@ impl UploadPack<'_> {
         if self.exchange == Exchange::Advertise {
             return Ok(());
         }
-        let fetch = Fetch { session: self, settings, objects, refs: &refs };
+        let fetch = Fetch { session: self, settings, objects: objects.get()?, refs: &refs };
         fetch.conversation(&mut PacketReader::new(input), output)
     }
 
@@ -108,7 +110,7 @@ impl UploadPack<'_> {
         &self,
         settings: &UploadSettings,
         snapshot: &dyn RefSnapshot,
-        objects: &Objects,
+        objects: &LazyObjects<'_>,
         input: &mut dyn BufRead,
         output: &mut dyn Sink,
     ) -> Result<(), Error> {
@@ -127,10 +129,10 @@ impl UploadPack<'_> {
             match command {
                 Command::LsRefs(request) => ls_refs::ls_refs(objects, &refs, &request, output)?,
                 Command::ObjectInfo(request) => {
-                    object_info::object_info(objects, &request, output)?;
+                    object_info::object_info(objects.get()?, &request, output)?;
                 }
                 Command::Fetch(request) => {
-                    Fetch { session: self, settings, objects, refs: &refs }
+                    Fetch { session: self, settings, objects: objects.get()?, refs: &refs }
                         .command(request, output)?;
                 }
             }

@@ -148,8 +148,8 @@ pub(super) struct ShownHead {
 
 /// What an annotated tag finally names; `None` for anything else. `Err` only for damage:
 /// a ref to a missing object is shown without. What has to be looked up is kept in `found`.
-pub(super) fn peeled_id<'a>(
-    objects: &Objects,
+pub(super) fn peeled_id<'a, 'o>(
+    objects: impl FnOnce() -> Result<&'o Objects, Error>,
     id: IdView<'_>,
     peeled: PeeledView<'a>,
     found: &'a mut Option<ObjectId>,
@@ -158,7 +158,7 @@ pub(super) fn peeled_id<'a>(
         PeeledView::To(target) => Ok(Some(target)),
         PeeledView::NotATag => Ok(None),
         PeeledView::Unknown => {
-            let id = id.to_id();
+            let (id, objects) = (id.to_id(), objects()?);
             match objects.header(&id)? {
                 Some((Kind::Tag, _)) => {
                     *found = objects.peel(&id)?.map(|(target, _)| target);
