@@ -7,14 +7,24 @@ use crate::cargo::succeed;
 
 /// A server, and how Debian calls it.
 struct Service {
+    name: &'static str,
+    /// Tests that need it say so and do nothing where it truly cannot be had.
+    can_be_missed: bool,
     /// Programs that are there when it is.
     programs: &'static [&'static str],
     packages: &'static [&'static str],
 }
 
 const SERVICES: &[Service] = &[
-    Service { programs: &["initdb"], packages: &["postgresql"] },
     Service {
+        name: "postgres",
+        can_be_missed: false,
+        programs: &["initdb"],
+        packages: &["postgresql"],
+    },
+    Service {
+        name: "ceph",
+        can_be_missed: true,
         programs: &["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],
         packages: &["radosgw", "ceph-mon", "ceph-osd", "ceph-common"],
     },
@@ -23,18 +33,31 @@ const SERVICES: &[Service] = &[
 /// Where Debian puts the programs of each version of PostgreSQL.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Installs what is missing.
-pub(crate) fn install() -> Result<(), String> {
-    let is_missing = |service: &&Service| missing_program(service).is_some();
-    let missing: Vec<&Service> = SERVICES.iter().filter(is_missing).collect();
-    if missing.is_empty() {
-        return Ok(());
+/// Installs what is missing; the names of those that cannot be had and can be missed.
+pub(crate) fn install() -> Result<Vec<&'static str>, String> {
+    let mut missed = Vec::new();
+    for service in SERVICES {
+        if missing_program(service).is_none() {
+            continue;
+        }
+        let installed = install_packages(service.packages).and_then(|()| {
+            missing_program(service).map_or(Ok(()), |program| {
+                Err(format!("packages were installed, but no {program} is found"))
+            })
+        });
+        match installed {
+            Ok(()) => {}
+            Err(why) if service.can_be_missed => {
+                println!(
+                    "!! {why}\n!! tests that need {} are SKIPPED on this machine",
+                    service.name
+                );
+                missed.push(service.name);
+            }
+            Err(why) => return Err(why),
+        }
     }
-    install_packages(&missing.iter().flat_map(|one| one.packages).copied().collect::<Vec<_>>())?;
-    match missing.iter().find_map(|service| missing_program(service)) {
-        None => Ok(()),
-        Some(program) => Err(format!("packages were installed, but no {program} is found")),
-    }
+    Ok(missed)
 }
 
 fn missing_program(service: &Service) -> Option<&'static str> {

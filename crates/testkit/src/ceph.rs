@@ -17,6 +17,9 @@ use crate::{Random, TempDir, wait_until};
 const ACCESS_KEY: &str = "packhorse";
 const SECRET_KEY: &str = "packhorse-secret";
 
+/// What starts a service may take so long, seconds.
+const TIME_MAX: &str = "120";
+
 /// Runs a daemon until its own input ends, with the process that started it, however that ends; and
 /// leaves nothing behind.
 const UNTIL_INPUT_ENDS: &str =
@@ -40,6 +43,17 @@ impl Ceph {
     /// When Ceph is not installed: `cargo xtask check` does that.
     pub fn shared() -> &'static Ceph {
         SHARED.get_or_init(Ceph::start)
+    }
+
+    /// As [`Ceph::shared`]; `None`, with a note, where `cargo xtask check` could not install it.
+    #[allow(clippy::print_stdout)]
+    pub fn shared_or_skip() -> Option<&'static Ceph> {
+        let without = std::env::var("PACKHORSE_WITHOUT").unwrap_or_default();
+        if without.split(',').any(|name| name == "ceph") {
+            println!("SKIPPED: there is no Ceph on this machine, and it could not be installed");
+            return None;
+        }
+        Some(Ceph::shared())
     }
 
     /// A service that no other test knows.
@@ -132,7 +146,10 @@ impl Ceph {
     }
 
     fn run(&self, name: &str, arguments: &[&str]) -> String {
-        let output = self.program(name).args(arguments).stdin(Stdio::null()).output();
+        // Ceph's programs wait for a cluster without end.
+        let mut command = self.program("timeout");
+        command.args([TIME_MAX, name]).args(arguments);
+        let output = command.stdin(Stdio::null()).output();
         let output = output
             .unwrap_or_else(|why| panic!("start {name}: {why} (cargo xtask check installs it)"));
         let (out, err) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
