@@ -206,7 +206,7 @@ fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
     let size = size();
     let config = git.path("node.toml");
     let text = "[maintenance]\nrest_ms = 10\n[postgres]\nlease_ms = 3000\n\
-                [bucket]\nretries = 2\nretry_timeout_ms = 2000\nrequest_timeout_ms = 5000\nlease_ms = 3000\n";
+                [bucket]\nretries = 2\nretry_timeout_ms = 2000\nrequest_timeout_ms = 30000\nlease_ms = 3000\n";
     std::fs::write(&config, text).expect("a file");
     let service = Ceph::shared().endpoint().trim_start_matches("http://").to_owned();
     let nodes: Vec<Node> = (0..NODES)

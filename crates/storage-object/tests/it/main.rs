@@ -336,7 +336,7 @@ fn what_is_removed_goes_when_nobody_can_read_it() {
 #[test]
 fn what_a_dead_server_reserved_is_given_to_others() {
     let bucket: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let options = ObjectOptions { lease: Duration::from_secs(3), ..ObjectOptions::default() };
+    let options = ObjectOptions { lease: Duration::from_secs(6), ..ObjectOptions::default() };
     let store = server_of(&bucket, &options);
     let parts = made(&store, "a", HashKind::Sha1);
     let lease = Path::from("a.git/objects/info/commit-graph.lock");
