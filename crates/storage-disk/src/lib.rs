@@ -34,5 +34,6 @@ pub use init::{init_bare, init_bare_with};
 pub use objects::FolderObjects;
 pub use open::{OpenOptions, Variable, open};
 pub use owner::{OwnerContext, check_owner};
-pub use refs::{FilesRefs, RefSettings, ReflogPolicy};
+pub use refs::{FilesRefs, RefSettings};
+pub use storage::ReflogPolicy;
 pub use table_refs::TableRefs;

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage, check_blob_name, check_list_prefix};
 
-use crate::cache::{Cacheable, Sink, WINDOW_BYTES};
+use crate::cache::{Cacheable, Sink};
 use crate::client::Client;
 use crate::packs::{self, File, LastListing, Listing};
+use crate::pieces::WINDOW_BYTES;
 use crate::refs::Epoch;
 use crate::requests::Tagged;
 use crate::stage::ObjectStage;

@@ -17,21 +17,7 @@ use maps::Losses;
 use object::{Checksum, HashKind};
 use storage::{Error, Result};
 
-/// Bytes of a piece: what is fetched for the smallest read.
-const PIECE_BYTES: u64 = 256 << 10;
-
-/// Bytes that are fetched at once by whoever reads on and on.
-pub(crate) const WINDOW_BYTES: u64 = 8 << 20;
-
-/// Windows that are fetched while the one before is read.
-const WINDOWS_AHEAD: u64 = 3;
-
-/// After so many small reads of a blob twice as much is fetched at a time, up to a window: requests
-/// cost more than bytes.
-const FETCHES_PER_SIZE: u32 = 4;
-
-/// A read of so many bytes is one of many.
-const LONG_READ_BYTES: u64 = 1 << 20;
+use crate::pieces::{Next, Pieces, bytes_of};
 
 /// Files that are open at a time because they are not whole.
 const OPEN_MAX: usize = 256;
@@ -57,6 +43,8 @@ struct State {
     /// Bytes of all pieces that are here.
     bytes: u64,
     uses: u64,
+    /// How much of what is mapped had been lost when that was looked at last.
+    losses: u64,
 }
 
 struct Entry {
@@ -68,40 +56,22 @@ struct Entry {
 }
 
 enum Content {
-    Pieces {
-        file: Arc<File>,
-        pieces: Vec<Piece>,
-        bytes: u64,
-        /// Up to where somebody was told to fetch ahead.
-        ahead: u64,
-        /// How often something was fetched: the oftener, the more at a time.
-        fetches: u32,
-    },
+    Pieces(Pieces),
     Whole(Bytes),
     /// A file that was there when the server began: not looked into yet.
     Unread,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    Absent,
-    Fetching,
-    Here,
-}
-
 impl Entry {
     fn bytes(&self) -> u64 {
         match &self.content {
-            Content::Pieces { bytes, .. } => *bytes,
+            Content::Pieces(pieces) => pieces.bytes_here(),
             Content::Whole(_) | Content::Unread => self.size,
         }
     }
 
     fn is_fetched(&self) -> bool {
-        match &self.content {
-            Content::Pieces { pieces, .. } => pieces.contains(&Piece::Fetching),
-            Content::Whole(_) | Content::Unread => false,
-        }
+        matches!(&self.content, Content::Pieces(pieces) if pieces.are_fetched())
     }
 }
 
@@ -216,7 +186,9 @@ impl BlobCache {
                     };
                 }
                 Ok(Step::Fetch(file, pieces)) => {
-                    self.fetch(&id, blob, (&file, pieces), fetch)?;
+                    if let Err(error) = self.fetch(&id, blob, (&file, pieces), fetch)? {
+                        return self.without(&id, &error, range, fetch);
+                    }
                 }
                 Err(error) => return self.without(&id, &error, range, fetch),
             }
@@ -231,15 +203,10 @@ impl BlobCache {
         }
         let mut state = self.lock();
         let Some(entry) = state.blobs.get_mut(&id_of(&blob.key)) else { return Vec::new() };
-        let Content::Pieces { pieces, ahead, .. } = &mut entry.content else { return Vec::new() };
-        if !reads_on(pieces, range) {
-            return Vec::new();
+        match &mut entry.content {
+            Content::Pieces(pieces) => pieces.ahead_of(range),
+            Content::Whole(_) | Content::Unread => Vec::new(),
         }
-        let start = window_end(range.end).max(*ahead);
-        let end = (window_end(range.end) + WINDOWS_AHEAD * WINDOW_BYTES).min(blob.size);
-        *ahead = end.max(*ahead);
-        let windows = (start..end).step_by(WINDOW_BYTES as usize);
-        windows.map(|at| at..(at + WINDOW_BYTES).min(blob.size)).collect()
     }
 
     /// Fetches what is not here of a range, for somebody who will read it.
@@ -249,14 +216,17 @@ impl BlobCache {
         }
         let id = id_of(&blob.key);
         while let Ok(Step::Fetch(file, pieces)) = self.step(&id, blob, &range) {
-            self.fetch(&id, blob, (&file, pieces), fetch)?;
+            if let Err(error) = self.fetch(&id, blob, (&file, pieces), fetch)? {
+                return Err(Error::io("the cache of what was read from a bucket", error));
+            }
         }
         Ok(())
     }
 
     /// The whole blob, if it is here.
     pub fn mapped(&self, blob: &Cacheable) -> Option<Bytes> {
-        if !self.is_kept(blob) {
+        // Asked of every pack there is: of one that was never read nothing is begun.
+        if !self.lock().blobs.contains_key(&id_of(&blob.key)) {
             return None;
         }
         match self.step(&id_of(&blob.key), blob, &(0..0)) {
@@ -280,6 +250,7 @@ impl BlobCache {
 
     fn step(&self, id: &str, blob: &Cacheable, range: &Range<u64>) -> io::Result<Step> {
         let mut state = self.lock();
+        self.forget_lost(&mut state);
         loop {
             state.uses += 1;
             let uses = state.uses;
@@ -296,36 +267,13 @@ impl BlobCache {
                     Some(map) => entry.content = Content::Whole(map),
                     None => self.forget(&mut state, id),
                 },
-                Content::Pieces { file, pieces, fetches, .. } => {
-                    let first = (range.start / PIECE_BYTES) as usize;
-                    let end = range.end.div_ceil(PIECE_BYTES) as usize;
-                    let absent = (first..end).find(|at| pieces[*at] == Piece::Absent);
-                    let Some(start) = absent else {
-                        if !pieces[first..end].contains(&Piece::Fetching) {
-                            return Ok(Step::Read(file.clone()));
-                        }
-                        // Somebody else is about to have them.
+                Content::Pieces(pieces) => match pieces.next(range) {
+                    Next::Read => return Ok(Step::Read(pieces.file.clone())),
+                    Next::Fetch(run) => return Ok(Step::Fetch(pieces.file.clone(), run)),
+                    Next::Wait => {
                         state = self.fetched.wait(state).unwrap_or_else(PoisonError::into_inner);
-                        continue;
-                    };
-                    let at_once = match reads_on(pieces, range) {
-                        false => (PIECE_BYTES << (*fetches / FETCHES_PER_SIZE)).min(WINDOW_BYTES),
-                        true => WINDOW_BYTES,
-                    };
-                    let end = (range.end.next_multiple_of(at_once) / PIECE_BYTES) as usize;
-                    let end = end.min(pieces.len());
-                    let end = end.min(start + (WINDOW_BYTES / PIECE_BYTES) as usize);
-                    // Before it lies as much as behind.
-                    let from =
-                        (start as u64 * PIECE_BYTES / at_once * at_once / PIECE_BYTES) as usize;
-                    let before = pieces[from..start].iter().rev();
-                    let start = start - before.take_while(|p| **p == Piece::Absent).count();
-                    *fetches = (*fetches + 1).min(FETCHES_PER_SIZE * 5);
-                    let run =
-                        pieces[start..end].iter().take_while(|p| **p == Piece::Absent).count();
-                    pieces[start..start + run].fill(Piece::Fetching);
-                    return Ok(Step::Fetch(file.clone(), start..start + run));
-                }
+                    }
+                },
             }
         }
     }
@@ -340,9 +288,7 @@ impl BlobCache {
                 (how.open(&path)?, Some(path))
             }
         };
-        let pieces = vec![Piece::Absent; blob.size.div_ceil(PIECE_BYTES) as usize];
-        let content =
-            Content::Pieces { file: Arc::new(file), pieces, bytes: 0, ahead: 0, fetches: 0 };
+        let content = Content::Pieces(Pieces::new(Arc::new(file), blob.size));
         Ok(Entry { size: blob.size, last_use, content, path })
     }
 
@@ -352,37 +298,54 @@ impl BlobCache {
         blob: &Cacheable,
         (file, pieces): (&Arc<File>, Range<usize>),
         fetch: Fetch<'_>,
-    ) -> Result<()> {
-        let start = pieces.start as u64 * PIECE_BYTES;
-        let end = blob.size.min(pieces.end as u64 * PIECE_BYTES);
+    ) -> Result<io::Result<()>> {
+        let range = bytes_of(&pieces, blob.size);
+        let mut begun = Begun { cache: self, id, file, pieces, is_here: false };
         let mut at_disk = Ok(());
-        let fetched = fetch(start..end, &mut |at, bytes| {
+        let fetched = fetch(range, &mut |at, bytes| {
             let written = file.write_all_at(bytes, at);
             written
                 .inspect_err(|error| at_disk = Err(io::Error::new(error.kind(), error.to_string())))
         });
-        let is_here = fetched.is_ok();
-        let mut state = self.lock();
-        let mut is_whole = false;
-        if let Some(entry) = state.blobs.get_mut(id)
-            && let Content::Pieces { file: present, pieces: states, bytes, .. } = &mut entry.content
-            && Arc::ptr_eq(present, file)
-        {
-            states[pieces].fill(if is_here { Piece::Here } else { Piece::Absent });
-            if is_here {
-                *bytes += end - start;
-                is_whole = *bytes == entry.size;
-                state.bytes += end - start;
-            }
+        begun.is_here = fetched.is_ok();
+        drop(begun);
+        match at_disk {
+            Ok(()) => fetched.map(Ok),
+            // What the bucket said is no worse for it.
+            Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Some pieces are here now, or nobody's again.
+    fn settle(&self, id: &str, file: &Arc<File>, pieces: Range<usize>, is_here: bool) {
+        let mut state = self.lock();
+        let (mut more, mut is_whole) = (0, false);
+        if let Some(entry) = state.blobs.get_mut(id)
+            && let Content::Pieces(present) = &mut entry.content
+            && Arc::ptr_eq(&present.file, file)
+        {
+            more = present.settle(pieces, is_here);
+            is_whole = present.bytes_here() == entry.size;
+        }
+        state.bytes += more;
         self.fetched.notify_all();
         if is_whole {
             self.complete(&mut state, id, file);
         }
         self.evict(&mut state, id);
-        drop(state);
-        at_disk.map_err(|source| Error::io("the cache of what was read from a bucket", source))?;
-        fetched
+    }
+
+    /// Files that were cut while they were mapped have zeros in them: they are read anew.
+    fn forget_lost(&self, state: &mut State) {
+        let losses = self.losses.count();
+        if std::mem::replace(&mut state.losses, losses) == losses {
+            return;
+        }
+        let is_whole = |entry: &Entry| matches!(entry.content, Content::Whole(_));
+        let whole = state.blobs.iter().filter(|(_, entry)| is_whole(entry));
+        for id in whole.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.forget(state, &id);
+        }
     }
 
     /// Maps a file all of which is there, and gives it the name under which it stays.
@@ -427,7 +390,7 @@ impl BlobCache {
     /// Makes room: what was not used for longest goes. `but` stays.
     fn evict(&self, state: &mut State, but: &str) {
         loop {
-            let is_open = |entry: &Entry| matches!(entry.content, Content::Pieces { .. });
+            let is_open = |entry: &Entry| matches!(entry.content, Content::Pieces(_));
             let too_many =
                 || state.blobs.values().filter(|entry| is_open(entry)).count() > OPEN_MAX;
             let too_much = state.bytes > self.bytes_max;
@@ -455,17 +418,19 @@ impl BlobCache {
     }
 }
 
-/// Where the window that `at` is the end of, or lies in, ends.
-fn window_end(at: u64) -> u64 {
-    at.next_multiple_of(WINDOW_BYTES)
+/// Pieces that somebody fetches: whatever becomes of him, those who wait for them go on.
+struct Begun<'a> {
+    cache: &'a BlobCache,
+    id: &'a str,
+    file: &'a Arc<File>,
+    pieces: Range<usize>,
+    is_here: bool,
 }
 
-/// Whether whoever reads a range will read what follows.
-fn reads_on(pieces: &[Piece], range: &Range<u64>) -> bool {
-    let first = (range.start / PIECE_BYTES) as usize;
-    let is_read = |at: usize| pieces.get(at).is_some_and(|piece| *piece != Piece::Absent);
-    range.end - range.start >= LONG_READ_BYTES
-        || (first >= 2 && is_read(first - 1) && is_read(first - 2))
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.cache.settle(self.id, self.file, self.pieces.clone(), self.is_here);
+    }
 }
 
 fn id_of(key: &str) -> String {
@@ -559,6 +524,20 @@ mod tests {
         assert_eq!(requests.len(), 5, "{requests:?}");
         let sum: u64 = requests.iter().map(|range| range.end - range.start).sum();
         assert_eq!(sum, size);
+    }
+
+    #[test]
+    fn who_gives_up_holds_nobody_up() {
+        let cache = BlobCache::open(None, 10 << 20, Losses::new()).expect("opens");
+        let (blob, bytes) = (blob("a", 600_000), content(600_000));
+        assert!(cache.mapped(&blob).is_none());
+        assert!(cache.lock().blobs.is_empty(), "a question begins nothing");
+        let panics = |_: Range<u64>, _: Sink<'_>| -> Result<()> { panic!("in the middle") };
+        let read = std::panic::AssertUnwindSafe(|| cache.read(&blob, 0..600_000, &panics));
+        std::panic::catch_unwind(read).expect_err("it panics");
+        let fetch = |range: Range<u64>, sink: Sink<'_>| give(&bytes, range, sink);
+        assert!(cache.read(&blob, 0..600_000, &fetch).expect("fetched") == bytes);
+        assert!(cache.mapped(&blob).is_some());
     }
 
     #[test]

@@ -102,12 +102,14 @@ impl Client {
             });
             let (size, tag, bytes) = match got {
                 Err(StoreError::NotFound { .. }) => return Ok(None),
-                // An empty object has no first byte.
-                Err(error) if is_out_of_range(&error) => match self.get_empty(&path, key)? {
-                    Some(empty) => return Ok(Some(empty)),
-                    None => continue,
+                // An empty object has no first byte, and each service says so in its own words.
+                Err(error) => match self.head(key)? {
+                    Some(Listed { size: 0, tag, .. }) => {
+                        return Ok(Some(Tagged { bytes: Bytes::new(), tag }));
+                    }
+                    _ => return Err(self.failed(key)(error)),
                 },
-                got => got.map_err(self.failed(key))?,
+                Ok(got) => got,
             };
             if bytes.len() as u64 == size {
                 return Ok(Some(Tagged { bytes, tag }));
@@ -151,18 +153,6 @@ impl Client {
     /// Bytes that are asked for together when much is read: in requests beside each other.
     pub fn bytes_at_once(&self) -> u64 {
         2 * self.options.part_bytes
-    }
-
-    fn get_empty(&self, path: &Path, key: &str) -> Result<Option<Tagged>> {
-        count(&self.counts.reads);
-        let got = self.run(async {
-            let got = self.store.get_opts(path, GetOptions::default()).await?;
-            Ok::<_, StoreError>((tag_of(&got.meta), got.bytes().await?))
-        });
-        match got {
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            got => got.map(|(tag, bytes)| Some(Tagged { bytes, tag })).map_err(self.failed(key)),
-        }
     }
 
     /// As [`Client::get`]; `None` when it is in the state that was read before.
@@ -400,12 +390,6 @@ impl Drop for Client {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Of an object without bytes no range can be read.
-fn is_out_of_range(error: &StoreError) -> bool {
-    let words = format!("{error:?}");
-    words.contains("416") || words.contains("OutOfRange") || words.contains("StartTooLarge")
 }
 
 fn sorted(what: String, error: StoreError) -> Error {

@@ -1,6 +1,7 @@
 //! Changing refs: transactions of this server that come together become one table, which is listed on
 //! the condition that the list is the one they were verified against.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,13 +46,12 @@ impl ObjectRefs {
         settled: &mut [Option<Result<(), CommitError>>],
     ) -> Result<()> {
         let client = &self.shared.client;
-        for (tx, settled) in txs.iter().zip(&mut *settled) {
-            if let Err(error) = self.update_shallow(tx) {
-                *settled = Some(Err(error.into()));
-            }
-        }
-        // Tables whose listing was asked for without an answer, and which transactions are in them.
+        // Tables whose listing was asked for, and which transactions are in them. That the answer was no
+        // proves nothing: it may be the answer to a request that somebody on the way made twice. So none is
+        // removed here.
         let mut asked: Vec<(String, Vec<usize>)> = Vec::new();
+        // Transactions that may have been listed, as an answer was lost.
+        let mut in_doubt: BTreeSet<usize> = BTreeSet::new();
         let mut lost = None;
         for attempt in 0..client.options.commit_attempts.max(1) {
             if attempt > 0 {
@@ -84,11 +84,12 @@ impl ObjectRefs {
                 }
                 if let Err(error) = stack.verify(&edits) {
                     // It may have been listed, and made one with others since.
-                    let was_asked = asked.iter().any(|(_, those)| those.contains(&at));
-                    let is_so = was_asked && is_done(&stack, tx)?;
+                    let is_so = in_doubt.contains(&at) && is_done(&stack, tx)?;
                     settled[at] = Some(if is_so { Ok(()) } else { Err(error) });
                     continue;
                 }
+                // Before the list, which tells readers to look.
+                self.update_shallow(tx)?;
                 let table = stack.transaction(&edits, &|name| self.reflogs.creates(name))?;
                 let opened = Table::open(table.bytes.into());
                 stack.tables.push(opened.map_err(|error| stack.damaged(error))?);
@@ -116,16 +117,10 @@ impl ObjectRefs {
                     return Ok(());
                 }
                 // Somebody else was faster.
-                Ok(None) => {
-                    if asked.is_empty()
-                        && let Err(error) = client.delete(&self.key(&name))
-                    {
-                        tracing::debug!(%error, "a table that nobody lists is left");
-                    }
-                    asked.extend(Some((name, included)).filter(|_| !asked.is_empty()));
-                }
+                Ok(None) => asked.push((name, included)),
                 Err(error @ Error::Unavailable { .. }) => {
                     tracing::debug!(%error, "looked at again");
+                    in_doubt.extend(&included);
                     asked.push((name, included));
                     lost = Some(error);
                 }

@@ -12,6 +12,7 @@ mod commit;
 mod lease;
 mod options;
 mod packs;
+mod pieces;
 mod probe;
 mod refs;
 mod requests;

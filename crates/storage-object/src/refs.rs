@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -14,7 +15,7 @@ use reftable::Table;
 use reftable::stack::{LIST, parse_list};
 use storage::{
     CommitError, Error, HeldRefs, Prepared, Ref, RefSnapshot, RefStore, RefTransaction, RefView,
-    Result,
+    ReflogPolicy, Result,
 };
 use storage_reftable::{RefTables, check_transaction};
 
@@ -31,21 +32,13 @@ pub(crate) struct ObjectRefs {
     pub directory: Arc<str>,
     pub number: u64,
     hash: HashKind,
-    pub reflogs: Reflogs,
+    pub reflogs: ReflogPolicy,
     /// Which state of the refs was read last.
     pub epoch: Arc<Epoch>,
     pub cached: Mutex<Cached>,
     held: HeldRefs,
     pub queue: Mutex<Queue>,
     pub finished: Condvar,
-}
-
-/// Which refs get a reflog (`core.logAllRefUpdates`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reflogs {
-    Existing,
-    Branches,
-    Always,
 }
 
 /// What was read last: immutable tables, and the list with its state.
@@ -78,38 +71,17 @@ impl Epoch {
     }
 }
 
-impl Reflogs {
-    fn of(config: &Config) -> Self {
-        const KEY: &str = "core.logAllRefUpdates";
-        match config.string(KEY) {
-            Some(text) if text.eq_ignore_ascii_case(b"always") => Reflogs::Always,
-            _ if config.bool(KEY).ok().flatten() == Some(true) => Reflogs::Branches,
-            _ => Reflogs::Existing,
-        }
-    }
-
-    pub fn creates(self, name: &RefName) -> bool {
-        const LOGGED: [&[u8]; 3] = [b"refs/heads/", b"refs/remotes/", b"refs/notes/"];
-        match self {
-            Reflogs::Existing => false,
-            Reflogs::Always => true,
-            Reflogs::Branches => {
-                *name == "HEAD" || LOGGED.iter().any(|prefix| name.starts_with(prefix))
-            }
-        }
-    }
-}
-
 impl ObjectRefs {
     pub fn new(
         shared: Arc<Shared>,
         directory: Arc<str>,
         (number, hash): (u64, HashKind),
         config: &[u8],
-    ) -> Self {
-        let parsed = Config::parse(config, Scope::Local, std::path::Path::new("config"));
-        let reflogs = parsed.map_or(Reflogs::Existing, |config| Reflogs::of(&config));
-        ObjectRefs {
+    ) -> Result<Self> {
+        let config = Config::parse(config, Scope::Local, Path::new("config"))
+            .map_err(|error| Error::corrupt(&directory, error))?;
+        let reflogs = ReflogPolicy::from_config(&config, true)?;
+        Ok(ObjectRefs {
             shared,
             directory,
             number,
@@ -120,7 +92,7 @@ impl ObjectRefs {
             held: HeldRefs::default(),
             queue: Mutex::default(),
             finished: Condvar::new(),
-        }
+        })
     }
 
     /// A list was read or written.

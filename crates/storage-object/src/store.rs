@@ -265,7 +265,7 @@ impl RepositoryStore for ObjectRepositories {
                 known.retain(|_, refs| refs.strong_count() > 0);
                 let named = (stored.number, stored.hash);
                 let refs =
-                    ObjectRefs::new(self.shared.clone(), directory.clone(), named, &stored.config);
+                    ObjectRefs::new(self.shared.clone(), directory.clone(), named, &stored.config)?;
                 let refs = Arc::new(refs);
                 known.insert(key, Arc::downgrade(&refs));
                 refs

@@ -23,6 +23,7 @@ pub mod metered;
 mod mixed;
 mod parts;
 mod prefix;
+mod reflog;
 mod refs;
 mod repositories;
 
@@ -38,6 +39,7 @@ pub use memory::{MemoryBlobs, MemoryRefs, MemoryRepositories};
 pub use mixed::{MixedStore, Objects, ObjectsOf, ObjectsStore, claim_in, with_claim};
 pub use parts::{LocalPaths, Parts};
 pub use prefix::PrefixBlobs;
+pub use reflog::ReflogPolicy;
 pub use refs::{
     Change, Expected, Peel, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
     RefTransaction, RefView, ReflogLine, Target, TargetView, single_line,

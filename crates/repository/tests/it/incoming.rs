@@ -284,15 +284,13 @@ fn remnants_are_never_taken_for_whole() {
     assert!(incoming.holds_all_below(&[tip]).expect("readable"), "the pack has all of it");
     assert!(!incoming.holds_all_below(&[tip, stray]).expect("readable"));
     // Somebody else's pack, published in between.
-    let other = Bare::init(&git, "other.git", HashKind::Sha1);
-    let mut late = other.incoming(threads(1));
-    assert!(late.receive(&mut &*pack, &mut Silent).expect("a good pack").is_closed);
-    let between = git.ok_with_input(&other.dir, &write, &text).text();
-    git.ok_with_input(&other.dir, &["pack-objects", "-q", "objects/pack/pack"], between.as_bytes());
-    let only = everything(&git, &Scenario::linear(1).build(&git, "small"), &[]);
-    let mut early = Bare::init(&git, "early.git", HashKind::Sha1).incoming(threads(1));
-    assert!(early.receive(&mut &*only, &mut Silent).expect("a good pack").is_closed);
-    assert!(!early.holds_all_below(&[tip]).expect("readable"));
+    let shared = Bare::init(&git, "shared.git", HashKind::Sha1);
+    let small = everything(&git, &Scenario::linear(1).build(&git, "small"), &[]);
+    let mut early = shared.incoming(threads(1));
+    assert!(early.receive(&mut &*small, &mut Silent).expect("a good pack").is_closed);
+    shared.receive(&pack, threads(1)).expect("published");
+    assert!(early.objects().expect("readable").contains(&tip).expect("readable"), "it is there");
+    assert!(!early.holds_all_below(&[tip]).expect("readable"), "and did not come with this pack");
     // Loose objects that were there are not written again, and may go.
     let few = Bare::init(&git, "few.git", HashKind::Sha1);
     let mut unpacked = few.incoming(IncomingOptions { unpack_limit: Some(1000), ..threads(1) });

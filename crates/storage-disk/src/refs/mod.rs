@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use gitconfig::Config;
 use object::HashKind;
-use storage::{CommitError, Error, Peel, Prepared, RefSnapshot, RefStore, RefTransaction, Result};
+use storage::{
+    CommitError, Error, Peel, Prepared, RefSnapshot, RefStore, RefTransaction, ReflogPolicy, Result,
+};
 
 use crate::disk::Disk;
 use crate::worktree::RefDirs;
@@ -40,18 +42,6 @@ pub struct RefSettings {
     pub packed_refs_min: usize,
     /// The largest `packed-refs` that is read, in bytes. Default: 4 GiB.
     pub packed_refs_bytes_max: u64,
-}
-
-/// Which refs get a reflog when they have none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReflogPolicy {
-    /// None: lines are added only to reflogs that exist.
-    #[default]
-    Existing,
-    /// Branches, remote-tracking branches, notes and `HEAD`.
-    Branches,
-    /// All.
-    Always,
 }
 
 impl Default for RefSettings {
@@ -84,17 +74,6 @@ impl RefSettings {
             reflogs: ReflogPolicy::from_config(config, bare)?,
             ..defaults
         })
-    }
-}
-
-impl ReflogPolicy {
-    fn from_config(config: &Config, bare: bool) -> Result<Self> {
-        const KEY: &str = "core.logAllRefUpdates";
-        if config.string(KEY).is_some_and(|value| value.eq_ignore_ascii_case(b"always")) {
-            return Ok(ReflogPolicy::Always);
-        }
-        let set = config.bool(KEY).map_err(|error| Error::corrupt(KEY, error))?;
-        Ok(if set.unwrap_or(!bare) { ReflogPolicy::Branches } else { ReflogPolicy::Existing })
     }
 }
 

@@ -9,7 +9,7 @@ use bstr::{BString, ByteSlice as _};
 use object::{ObjectId, RefName};
 use storage::{Error, ReflogLine, Result, Target, single_line};
 
-use super::{Inner, ReflogPolicy};
+use super::Inner;
 use crate::disk::Directories;
 use crate::worktree::lasting_directory;
 
@@ -116,19 +116,5 @@ impl Inner {
             }
         }
         None
-    }
-}
-
-impl ReflogPolicy {
-    /// Whether a ref without a reflog gets one.
-    pub fn creates(self, name: &RefName) -> bool {
-        const LOGGED: [&[u8]; 3] = [b"refs/heads/", b"refs/remotes/", b"refs/notes/"];
-        match self {
-            ReflogPolicy::Existing => false,
-            ReflogPolicy::Always => true,
-            ReflogPolicy::Branches => {
-                *name == "HEAD" || LOGGED.iter().any(|prefix| name.starts_with(prefix))
-            }
-        }
     }
 }
