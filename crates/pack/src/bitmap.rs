@@ -4,10 +4,11 @@
 //! bit stands for the n-th object in pack order ([`PackOrder`](crate::PackOrder)) or in the
 //! multi-pack-index's stored order. Commits are named by their position in the index. With the
 //! lookup table extension opening takes constant time; without it the entries' frames are
-//! listed once. Pseudo-merges are skipped. Writing is in [`write`](mod@write).
+//! listed once. Writing is in [`write`](mod@write).
 
 mod entries;
 pub mod name_hash;
+mod pseudo_merges;
 pub mod write;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::bitset::BitSet;
 use crate::ewah::Ewah;
 use crate::{Error, checksum};
 use entries::Entries;
+pub use pseudo_merges::PseudoMerges;
 
 const SIGNATURE: &[u8; 4] = b"BITM";
 /// Signature, version, flags, entry count; the checksum follows.
@@ -39,6 +41,7 @@ pub struct BitmapIndex {
     /// Where each of the type bitmaps starts.
     types: [usize; 4],
     entries: Entries,
+    pseudo_merges: PseudoMerges,
     name_hashes: Option<Bytes>,
     /// Name hashes are stored for the top layer of a chain only; bits below this have none.
     name_hashes_from: u32,
@@ -87,11 +90,11 @@ impl BitmapIndex {
         } else {
             None
         };
-        if flags & PSEUDO_MERGES != 0 {
-            let size = crate::big_endian::u64_at(&cut(8)?, 0).ok_or(SHORT)?;
-            let rest = usize::try_from(size).ok().and_then(|size| size.checked_sub(8));
-            cut(rest.ok_or(Error::corrupt("pseudo-merge extension has an impossible size"))?)?;
-        }
+        let (pseudo_merges, end) = if flags & PSEUDO_MERGES != 0 {
+            PseudoMerges::open(&bytes, start, end)?
+        } else {
+            (PseudoMerges::default(), end)
+        };
         let mut types = [0; 4];
         let mut at = start;
         for slot in &mut types {
@@ -100,7 +103,16 @@ impl BitmapIndex {
         }
         let entries = Entries::new(bytes.slice(..end), at, entry_count, table)?;
         let name_hashes_from = base_count;
-        Ok(BitmapIndex { hash, bit_count, types, entries, name_hashes, name_hashes_from, bytes })
+        Ok(BitmapIndex {
+            hash,
+            bit_count,
+            types,
+            entries,
+            pseudo_merges,
+            name_hashes,
+            name_hashes_from,
+            bytes,
+        })
     }
 
     /// Bits in each bitmap: the objects of the pack, or of all layers of a multi-pack-index.
@@ -182,6 +194,11 @@ impl BitmapIndex {
         let found = self.read_into(commit_position, scratch)?;
         set.or(scratch);
         Ok(found)
+    }
+
+    /// What groups of commits reach together.
+    pub fn pseudo_merges(&self) -> &PseudoMerges {
+        &self.pseudo_merges
     }
 
     /// The hash of the path at which the object at an index position was found, for delta

@@ -26,7 +26,7 @@ pub mod pack_file;
 pub mod rev;
 pub mod scan;
 
-pub use bitmap::BitmapIndex;
+pub use bitmap::{BitmapIndex, PseudoMerges};
 pub use bitset::BitSet;
 pub use entry::{EntryHeader, EntryKind};
 pub use error::Error;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use object::{HashKind, Kind, ObjectId};
 use pack::midx::FILE_NAME;
-use pack::{BitSet, BitmapIndex, Index, MultiPackIndex, PackOrder};
+use pack::{BitSet, BitmapIndex, Ewah, Index, MultiPackIndex, PackOrder};
 
 use crate::git::{BOTH, Repo, history};
 use crate::multi_pack;
@@ -128,24 +128,59 @@ fn name_hashes_tell_paths_apart() {
     assert!(!without.has_name_hashes());
 }
 
+/// Groups of the refs of each kind: some of their commits are in two.
+const IN_GROUPS: [&str; 12] = [
+    "-c",
+    "bitmapPseudoMerge.all.pattern=refs/",
+    "-c",
+    "bitmapPseudoMerge.all.threshold=now",
+    "-c",
+    "bitmapPseudoMerge.all.stableSize=2",
+    "-c",
+    "bitmapPseudoMerge.heads.pattern=refs/heads/",
+    "-c",
+    "bitmapPseudoMerge.heads.threshold=now",
+    "-c",
+    "bitmapPseudoMerge.heads.stableThreshold=now",
+];
+
 #[test]
-fn pseudo_merges_are_skipped() {
-    let options = [
-        &WITH_TABLE[..],
-        &["-c", "bitmapPseudoMerge.all.pattern=refs/", "-c", "bitmapPseudoMerge.all.threshold=now"],
-    ]
-    .concat();
-    let (repo, index, order, bitmaps) = packed(HashKind::Sha1, &options);
-    let id_of_bit = |bit| index.id_at(order.index_position(bit).expect("in bounds"));
-    check_all(&repo, &bitmaps, |position| index.id_at(position), id_of_bit);
+fn pseudo_merges_are_unions_of_what_their_commits_reach() {
+    for table in [WITHOUT_TABLE, WITH_TABLE] {
+        let options = [&table[..], &IN_GROUPS].concat();
+        let (repo, index, order, bitmaps) = packed(HashKind::Sha1, &options);
+        let id_of_bit = |bit| index.id_at(order.index_position(bit).expect("in bounds"));
+        check_all(&repo, &bitmaps, |position| index.id_at(position), id_of_bit);
+        let merges = bitmaps.pseudo_merges();
+        assert!(merges.len() > 1, "git wrote {} pseudo-merges", merges.len());
+        let mut commits_in_all = 0;
+        let mut commits_of_any = HashSet::new();
+        for n in 0..merges.len() {
+            let ids = |bits: Ewah<'_>| -> Vec<ObjectId> {
+                bits.iter().map(|bit| id_of_bit(bit.expect("intact"))).collect()
+            };
+            let commits = ids(merges.commits(n).expect("intact"));
+            let hex: Vec<String> = commits.iter().map(ObjectId::to_hex).collect();
+            let mut args = vec!["rev-list", "--objects", "--no-object-names"];
+            args.extend(hex.iter().map(String::as_str));
+            let walked: HashSet<_> = repo.ids(&args).into_iter().collect();
+            let objects = ids(merges.objects(n).expect("intact"));
+            assert_eq!(objects.into_iter().collect::<HashSet<_>>(), walked);
+            commits_in_all += commits.len();
+            commits_of_any.extend(commits);
+        }
+        assert!(commits_in_all > commits_of_any.len(), "no commit is in two groups");
+    }
+    let (_, _, _, without) = packed(HashKind::Sha1, &WITH_TABLE);
+    assert!(without.pseudo_merges().is_empty());
 }
 
 #[test]
 fn damage_never_panics() {
-    for options in [WITHOUT_TABLE, WITH_TABLE] {
+    for options in [&WITHOUT_TABLE[..], &WITH_TABLE, &IN_GROUPS] {
         let repo = Repo::init(HashKind::Sha1);
         repo.fast_import(&history(6));
-        repo.git(&[&options[..], &["repack", "-adbq"]].concat());
+        repo.git(&[options, &["repack", "-adbq"]].concat());
         let stem = repo.only_pack();
         let index = Index::open(repo.read(&format!("{stem}.idx")), repo.hash).expect("an index");
         let good = repo.read(&format!("{stem}.bitmap"));
@@ -167,6 +202,11 @@ fn try_all(bitmaps: &BitmapIndex, count: u32) {
     for position in 0..count {
         let _ = bitmaps.get(position);
         let _ = bitmaps.name_hash(position);
+    }
+    let merges = bitmaps.pseudo_merges();
+    for n in 0..merges.len() {
+        let sets = [merges.commits(n), merges.objects(n)].into_iter().flatten();
+        sets.for_each(|set| drop(set.or_into(&mut BitSet::new(count))));
     }
     for kind in [Kind::Commit, Kind::Tag] {
         let _ = bitmaps.kind_bitmap(kind).map(|bitmap| bitmap.iter().take(10_000).count());

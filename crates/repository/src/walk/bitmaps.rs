@@ -9,6 +9,7 @@ use rustc_hash::FxHashSet;
 
 use super::commits::Pending;
 use super::known::Covered;
+use super::pseudo_merges::Waiting;
 use super::trees::first_entry;
 use super::{Marks, Side, Walk};
 use crate::error::{Error, Result};
@@ -35,12 +36,40 @@ struct Joining<'b> {
     joined: Covered,
     /// The bitmap that is being joined.
     scratch: BitSet,
+    /// Groups of commits that have one bitmap together.
+    waiting: Waiting<'b>,
 }
 
 impl<'b> Joining<'b> {
-    fn new(placed: &Placed, bitmap: &'b BitmapIndex) -> Self {
+    fn new(placed: &Placed, bitmap: &'b BitmapIndex) -> Result<Self> {
         let joined = Covered { placed: placed.clone(), bits: new_bits(placed) };
-        Joining { bitmap, joined, scratch: BitSet::default() }
+        let waiting = Waiting::new(bitmap.pseudo_merges(), placed.count)?;
+        Ok(Joining { bitmap, joined, scratch: BitSet::default(), waiting })
+    }
+
+    /// Joins what groups of these tips reach.
+    fn join_groups(&mut self, tips: &[(ObjectId, Slot)]) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        for (_, slot) in tips {
+            if let Some(bit) = self.joined.bit_of(*slot)? {
+                self.waiting.reach(bit);
+            }
+        }
+        self.waiting.join(&mut self.joined.bits)
+    }
+
+    /// Takes note of a commit whose parents are walked to. A group that waited for it may be
+    /// complete now.
+    fn walked(&mut self, slot: Slot) -> Result<()> {
+        if !self.waiting.is_empty()
+            && let Some(bit) = self.joined.bit_of(slot)?
+            && self.waiting.reach(bit)
+        {
+            self.waiting.join(&mut self.joined.bits)?;
+        }
+        Ok(())
     }
 
     /// Joins the commit's bitmap; whether it has one.
@@ -50,7 +79,12 @@ impl<'b> Joining<'b> {
             return Ok(false);
         };
         let joined = &mut self.joined.bits;
-        self.bitmap.or_into(position, &mut self.scratch, joined).map_err(Error::format("bitmap"))
+        let found = self.bitmap.or_into(position, &mut self.scratch, joined);
+        let found = found.map_err(Error::format("bitmap"))?;
+        if found {
+            self.waiting.join(joined)?;
+        }
+        Ok(found)
     }
 }
 
@@ -61,13 +95,13 @@ impl Walk<'_> {
         let bitmap = unit.bitmap().expect("chosen because it has one");
         let haves = self.tips(&request.haves, Side::Known)?;
         if !haves.is_empty() {
-            let mut joining = Joining::new(&placed, bitmap);
+            let mut joining = Joining::new(&placed, bitmap)?;
             let trees = self.join(&haves, Side::Known, &mut joining)?;
             self.known.cover(joining.joined);
             self.join_trees(&trees, Side::Known)?;
         }
         let wants = self.tips(&request.wants, Side::Wanted)?;
-        let mut joining = Joining::new(&placed, bitmap);
+        let mut joining = Joining::new(&placed, bitmap)?;
         let trees = self.join(&wants, Side::Wanted, &mut joining)?;
         let mut new = joining.joined.bits;
         if let Some(known) = self.known.covered() {
@@ -96,6 +130,7 @@ impl Walk<'_> {
         side: Side,
         joining: &mut Joining<'_>,
     ) -> Result<Vec<ObjectId>> {
+        joining.join_groups(tips)?;
         let is_tip: FxHashSet<Slot> = tips.iter().map(|(_, slot)| *slot).collect();
         let mut queue = BinaryHeap::new();
         let mut seen = FxHashSet::default();
@@ -114,6 +149,7 @@ impl Walk<'_> {
                 continue;
             }
             self.mark(slot, side);
+            joining.walked(slot)?;
             // Of what the client has, the tips and what the bitmaps cover are enough: what lies
             // between is hardly ever asked for again.
             if side == Side::Wanted || is_tip.contains(&slot) {
@@ -153,8 +189,8 @@ impl Walk<'_> {
         }
         placed.sort_unstable_by_key(|(bit, _)| *bit);
         let mut left = Vec::new();
-        for (_, tip) in placed {
-            if !joining.joined.contains(tip.1)? && !joining.join(tip.1)? {
+        for (bit, tip) in placed {
+            if !joining.joined.bits.get(bit) && !joining.join(tip.1)? {
                 left.push(tip);
             }
         }

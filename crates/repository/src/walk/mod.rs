@@ -11,6 +11,7 @@ mod changes;
 mod commits;
 mod known;
 mod marks;
+mod pseudo_merges;
 mod tree_scan;
 mod trees;
 
@@ -118,9 +119,9 @@ impl<'a> Walk<'a> {
         // What bitmaps say of the client was taken out when they were joined.
         self.send.and_not(self.known.marks());
         // What was asked for by its id is sent whatever the filter says.
-        for id in &request.wants {
-            self.send_asked(id)?;
-            if request.filter.is_some() {
+        if request.filter.is_some() {
+            for id in &request.wants {
+                self.send_asked(id)?;
                 self.send_tagged(id)?;
             }
         }
@@ -218,9 +219,11 @@ impl<'a> Walk<'a> {
     /// Sorts tips into commits (returned) and anything else (marked at once, with what it
     /// reaches); tags on the way are marked too.
     fn tips(&mut self, ids: &[ObjectId], side: Side) -> Result<Vec<(ObjectId, Slot)>> {
+        // In the order of the index: thousands of them then touch each of its pages once.
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
         let mut commits = Vec::with_capacity(ids.len());
-        for id in ids {
-            let mut id = *id;
+        for mut id in ids {
             loop {
                 let Some(slot) = self.slot(&id)? else {
                     if side == Side::Known || self.missing_allowed {

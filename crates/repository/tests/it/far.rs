@@ -22,12 +22,12 @@ use crate::plan::{STORAGE, ids, pack_for, stored};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads so short that small packs take many.
-fn short_reads() -> RangeReads {
+pub fn short_reads() -> RangeReads {
     RangeReads { bytes: 3000, gap_bytes: 200, ahead: 2, cache_bytes: 0 }
 }
 
 /// The same repository, its objects in memory and its refs where they are.
-fn far(bare: &Bare, meter: &Arc<Meter>, range_reads: RangeReads) -> Repository {
+pub fn far(bare: &Bare, meter: &Arc<Meter>, range_reads: RangeReads) -> Repository {
     let blobs = MemoryBlobs::new();
     let mut stage = blobs.stage().expect("a stage");
     let root = bare.dir.join("objects");

@@ -12,6 +12,7 @@ mod incoming;
 mod incoming_refused;
 mod pack_builder;
 mod plan;
+mod pseudo_merges;
 mod repack;
 mod transfer;
 mod upkeep;
