@@ -12,25 +12,42 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host::{Caller, Catalogue, Exchange, Host, OwnerContext, Refusal, Request, Settings, Task};
-use host::{HookEnvironment, RepositoryName, Road};
+use host::{HookEnvironment, NameError, RepositoryName, Road};
 use wire::{Protocol, Service, Sink, WriteSink};
 
 use timed_input::TimedInput;
 use timed_output::TimedOutput;
 
+/// Where the repository is.
+pub enum Place {
+    /// A path of this machine.
+    Directory {
+        /// The path, which may begin with `~`.
+        path: PathBuf,
+        /// Take the path as it is, without guesses about `.git`.
+        strict: bool,
+    },
+    /// A name in a catalogue, which is made with the settings of the session.
+    Named {
+        /// The name, as in a URL.
+        name: String,
+        /// Makes the catalogue.
+        catalogue: Box<dyn FnOnce(&Settings) -> Catalogue>,
+        /// Make a repository when a push names one that does not exist.
+        create_on_push: bool,
+    },
+}
+
 /// What the command line said.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// Which program.
     pub service: Service,
     /// How far the exchange goes.
     pub exchange: Exchange,
-    /// Take the path as it is, without guesses about `.git`.
-    pub strict: bool,
     /// Silence of the client after which the session is ended.
     pub timeout: Option<Duration>,
     /// The repository.
-    pub directory: PathBuf,
+    pub place: Place,
     /// receive-pack: take objects without looking whether anything is missing.
     pub skip_connectivity_check: bool,
     /// receive-pack: refuse packs that lean on objects they do not carry.
@@ -43,6 +60,9 @@ pub enum Error {
     /// It was not let in.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The repository's name cannot be one.
+    #[error(transparent)]
+    BadName(#[from] NameError),
     /// It did not come to its end.
     #[error(transparent)]
     Ended(#[from] host::ServeError),
@@ -53,7 +73,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`]; its text is for standard error.
-pub fn serve_process(invocation: &Invocation) -> Result<(), Error> {
+pub fn serve_process(invocation: Invocation) -> Result<(), Error> {
     let protocol = std::env::var_os("GIT_PROTOCOL")
         .map_or(Protocol::V0, |value| Protocol::from_git_protocol(value.as_encoded_bytes()));
     let input: Box<dyn BufRead> = match invocation.timeout {
@@ -63,7 +83,7 @@ pub fn serve_process(invocation: &Invocation) -> Result<(), Error> {
     // Past the standard library's line buffer: packs are written as they lie.
     let stdout = rustix::io::dup(rustix::stdio::stdout()).map_err(host::ServeError::output)?;
     let stdout = std::fs::File::from(stdout);
-    let settings = process_settings(invocation);
+    let settings = process_settings(&invocation);
     match invocation.timeout {
         Some(timeout) => {
             let output = TimedOutput::new(stdout, timeout, || abandon("timed out"));
@@ -87,25 +107,16 @@ pub const FATAL: u8 = 128;
 const INPUT_BYTES: usize = 64 << 10;
 
 fn serve(
-    invocation: &Invocation,
+    invocation: Invocation,
     protocol: Protocol,
     settings: Settings,
     mut input: Box<dyn BufRead>,
     output: &mut dyn Sink,
 ) -> Result<(), Error> {
-    let variable = settings.variable.clone();
-    let owner = OwnerContext {
-        assume_different_owner: variable("GIT_TEST_ASSUME_DIFFERENT_OWNER").is_some_and(|value| {
-            !matches!(value.as_encoded_bytes(), b"" | b"0" | b"false" | b"no")
-        }),
-        sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
-        home: variable("HOME").map(PathBuf::from),
-    };
-    let catalogue = Catalogue::of_any_path(invocation.strict, owner, &settings);
+    let (catalogue, repository) = found(invocation.place, &settings)?;
     let host = Host::new(catalogue, settings);
-    let directory = expand_user(&invocation.directory, variable("HOME"));
     let request = Request {
-        repository: RepositoryName::local_path(&directory),
+        repository,
         task: Task::Smart {
             service: invocation.service,
             exchange: invocation.exchange,
@@ -117,6 +128,27 @@ fn serve(
     let admitted = host.admit(request)?;
     admitted.run(&mut *input, output)?;
     Ok(())
+}
+
+/// Where to look, and for what.
+fn found(place: Place, settings: &Settings) -> Result<(Catalogue, RepositoryName), Error> {
+    let (path, strict) = match place {
+        Place::Directory { path, strict } => (path, strict),
+        Place::Named { name, catalogue, .. } => {
+            return Ok((catalogue(settings), RepositoryName::new(name.as_bytes())?));
+        }
+    };
+    let variable = &settings.variable;
+    let owner = OwnerContext {
+        assume_different_owner: variable("GIT_TEST_ASSUME_DIFFERENT_OWNER").is_some_and(|value| {
+            !matches!(value.as_encoded_bytes(), b"" | b"0" | b"false" | b"no")
+        }),
+        sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
+        home: variable("HOME").map(PathBuf::from),
+    };
+    let catalogue = Catalogue::of_any_path(strict, owner, settings);
+    let path = expand_user(&path, variable("HOME"));
+    Ok((catalogue, RepositoryName::local_path(&path)))
 }
 
 fn expand_user(directory: &Path, home: Option<OsString>) -> PathBuf {
@@ -132,6 +164,7 @@ fn process_settings(invocation: &Invocation) -> Settings {
         hook_environment: HookEnvironment::of_this_process(),
         skip_connectivity_check: invocation.skip_connectivity_check,
         reject_thin: invocation.reject_thin,
+        create_on_push: matches!(invocation.place, Place::Named { create_on_push: true, .. }),
         console: true,
         ..Settings::default()
     };

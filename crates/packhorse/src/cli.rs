@@ -193,6 +193,18 @@ pub struct CopyOptions {
     pub quiet: bool,
 }
 
+/// In which store a repository is, for the programs that answer one client.
+#[derive(Debug, Default, Args)]
+pub struct StoreOptions {
+    /// Take DIR for a name in this store: kv:FILE, postgres://USER@HOST/DATABASE, s3://BUCKET, or
+    /// REFS+OBJECTS.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Read the store, and how it is used, from a server's configuration file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
 /// Options of `packhorse upload-pack`, which are git's.
 #[derive(Debug, Parser)]
 #[command(name = "git-upload-pack", version)]
@@ -212,6 +224,8 @@ pub struct UploadPackOptions {
     /// Write the advertisement and stop.
     #[arg(long, visible_alias = "advertise-refs", action = ArgAction::SetTrue)]
     pub http_backend_info_refs: bool,
+    #[command(flatten)]
+    pub store: StoreOptions,
     /// The repository.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,
@@ -236,6 +250,11 @@ pub struct ReceivePackOptions {
     /// Refuse packs that lean on objects they do not carry.
     #[arg(long, hide = true)]
     pub reject_thin_pack_for_testing: bool,
+    #[command(flatten)]
+    pub store: StoreOptions,
+    /// Make a repository in the store when there is none of this name.
+    #[arg(long)]
+    pub create_on_push: bool,
     /// The repository.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,

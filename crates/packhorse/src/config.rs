@@ -92,6 +92,8 @@ pub struct BucketConfig {
     pub commit_attempts: Option<NonZeroUsize>,
     /// How long a server need not be heard of before others take what it had reserved, milliseconds.
     pub lease_ms: Option<u64>,
+    /// Make sure at start that the service keeps conditions, not before the first push.
+    pub probe_at_start: Option<bool>,
     /// How long what was removed can be read on, milliseconds: longer than any fetch.
     pub gone_keep_ms: Option<u64>,
 }
@@ -106,6 +108,8 @@ pub struct KvConfig {
     pub writers_per_commit_max: Option<NonZeroUsize>,
     /// How long a push waits for another that holds one of its refs, milliseconds.
     pub lock_wait_ms: Option<u64>,
+    /// How long to wait for another process that has the file open, milliseconds.
+    pub open_wait_ms: Option<u64>,
 }
 
 /// The `[maintenance]` table.

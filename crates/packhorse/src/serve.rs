@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::cli::ServeOptions;
 use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig};
 use crate::machine;
-use crate::store::{StoreUrl, StoresConfig};
+use crate::store::{StoreUrl, StoresConfig, store_url};
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
@@ -116,11 +116,7 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
 
 /// What is served: what the command line says, or else the file.
 fn served(options: &ServeOptions, file: &FileConfig) -> Result<Served, String> {
-    let stores = StoresConfig {
-        kv: file.kv.clone(),
-        postgres: file.postgres.clone(),
-        bucket: file.bucket.clone(),
-    };
+    let stores = StoresConfig::of_file(file);
     let given = store_url(&options.store, &options.refs, &options.blobs)?;
     if let Some(url) = given {
         return Ok(Served::Store(StoreUrl::parse(&url)?, stores));
@@ -128,29 +124,12 @@ fn served(options: &ServeOptions, file: &FileConfig) -> Result<Served, String> {
     if let Some(directory) = &options.directory {
         return Ok(Served::Directory(directory.clone()));
     }
-    match (store_url(&file.store, &file.refs, &file.blobs)?, &file.directory) {
+    match (StoreUrl::of_file(file)?, &file.directory) {
         (Some(_), Some(_)) => {
             Err("the configuration names both a directory and a store".to_owned())
         }
-        (Some(url), None) => {
-            Ok(Served::Store(StoreUrl::parse(&url)?.seen_from(&file.folder), stores))
-        }
+        (Some(url), None) => Ok(Served::Store(url, stores)),
         (None, directory) => Ok(Served::Directory(directory.clone().unwrap_or_else(|| ".".into()))),
-    }
-}
-
-/// The URL of one store, or of two.
-fn store_url(
-    store: &Option<String>,
-    refs: &Option<String>,
-    blobs: &Option<String>,
-) -> Result<Option<String>, String> {
-    match (store, refs, blobs) {
-        (None, None, None) => Ok(None),
-        (Some(store), None, None) => Ok(Some(store.clone())),
-        (None, Some(refs), Some(blobs)) => Ok(Some(format!("{refs}+{blobs}"))),
-        (None, ..) => Err("refs and blobs are named together, each with a store".to_owned()),
-        (Some(_), ..) => Err("a store is named, and others for refs or blobs".to_owned()),
     }
 }
 

@@ -1,16 +1,22 @@
 //! The drop-ins for git's programs, by subcommand and by program name.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use front_stdio::Invocation;
-use host::Exchange;
+use front_stdio::{Invocation, Place};
+use host::{Catalogue, Exchange};
 use wire::Service;
 
-use crate::cli::{ReceivePackOptions, UploadPackOptions};
+use crate::cli::{ReceivePackOptions, StoreOptions, UploadPackOptions};
+use crate::config;
+use crate::store::{StoreUrl, StoresConfig};
+
+/// How long one of these programs waits for another that has the key-value file open,
+/// milliseconds, unless a configuration file says otherwise.
+const OPEN_WAIT_MS: u64 = 30_000;
 
 /// Exit status of git's programs when they do not understand their arguments.
 const USAGE: u8 = 129;
@@ -37,27 +43,59 @@ fn usage(error: clap::Error) -> ExitCode {
 
 /// `upload-pack`.
 pub fn upload_pack(options: UploadPackOptions) -> ExitCode {
-    run(&Invocation {
+    let place = place(&options.store, options.directory, options.strict, false);
+    run(place.map(|place| Invocation {
         service: Service::UploadPack,
         exchange: exchange(options.http_backend_info_refs, options.stateless_rpc),
-        strict: options.strict,
         timeout: (options.timeout > 0).then(|| Duration::from_secs(options.timeout.into())),
-        directory: options.directory,
+        place,
         skip_connectivity_check: false,
         reject_thin: false,
-    })
+    }))
 }
 
 /// `receive-pack`.
 pub fn receive_pack(options: ReceivePackOptions) -> ExitCode {
-    run(&Invocation {
+    let place = place(&options.store, options.directory, false, options.create_on_push);
+    run(place.map(|place| Invocation {
         service: Service::ReceivePack,
         exchange: exchange(options.http_backend_info_refs, options.stateless_rpc),
-        strict: false,
         timeout: None,
-        directory: options.directory,
+        place,
         skip_connectivity_check: options.skip_connectivity_check,
         reject_thin: options.reject_thin_pack_for_testing,
+    }))
+}
+
+/// The repository: a directory, or a name in a store.
+fn place(
+    options: &StoreOptions,
+    directory: PathBuf,
+    strict: bool,
+    create_on_push: bool,
+) -> Result<Place, String> {
+    let file = options.config.as_deref().map(config::read).transpose()?.unwrap_or_default();
+    let url = match &options.store {
+        Some(url) => Some(StoreUrl::parse(url)?),
+        None => StoreUrl::of_file(&file)?,
+    };
+    let Some(url) = url else {
+        return match (create_on_push, &options.config) {
+            (true, _) => Err("--create-on-push needs a store".to_owned()),
+            (_, Some(file)) => Err(format!("'{}' names no store", file.display())),
+            (false, None) => Ok(Place::Directory { path: directory, strict }),
+        };
+    };
+    let mut stores = StoresConfig::of_file(&file);
+    // Others of these programs, one client's after another, are done soon.
+    stores.kv.open_wait_ms.get_or_insert(OPEN_WAIT_MS);
+    // Most of them write nothing.
+    stores.bucket.probe_at_start.get_or_insert(false);
+    let store = url.open(&stores)?;
+    Ok(Place::Named {
+        name: directory.to_string_lossy().into_owned(),
+        catalogue: Box::new(|settings| Catalogue::of_store(store, settings)),
+        create_on_push,
     })
 }
 
@@ -70,11 +108,14 @@ fn exchange(advertise: bool, stateless: bool) -> Exchange {
 }
 
 #[allow(clippy::print_stderr)] // Standard error is where git's programs say why they gave up.
-fn run(invocation: &Invocation) -> ExitCode {
-    match front_stdio::serve_process(invocation) {
+fn run(invocation: Result<Invocation, String>) -> ExitCode {
+    let served = invocation.and_then(|invocation| {
+        front_stdio::serve_process(invocation).map_err(|error| error.to_string())
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fatal: {error}");
+        Err(words) => {
+            eprintln!("fatal: {words}");
             ExitCode::from(front_stdio::FATAL)
         }
     }

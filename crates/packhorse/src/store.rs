@@ -11,7 +11,7 @@ use storage_kv::KvStore;
 use storage_object::{ObjectOptions, ObjectRepositories};
 use storage_postgres::PgStore;
 
-use crate::config::{BucketConfig, KvConfig, PostgresConfig};
+use crate::config::{BucketConfig, FileConfig, KvConfig, PostgresConfig};
 
 /// How the URLs of stores begin.
 const SCHEMES: &[&str] = &["kv", "postgres", "postgresql", "dir", "s3", "gs", "az"];
@@ -39,7 +39,39 @@ pub struct StoresConfig {
     pub bucket: BucketConfig,
 }
 
+/// The URL of one store, or of two.
+pub fn store_url(
+    store: &Option<String>,
+    refs: &Option<String>,
+    blobs: &Option<String>,
+) -> Result<Option<String>, String> {
+    match (store, refs, blobs) {
+        (None, None, None) => Ok(None),
+        (Some(store), None, None) => Ok(Some(store.clone())),
+        (None, Some(refs), Some(blobs)) => Ok(Some(format!("{refs}+{blobs}"))),
+        (None, ..) => Err("refs and blobs are named together, each with a store".to_owned()),
+        (Some(_), ..) => Err("a store is named, and others for refs or blobs".to_owned()),
+    }
+}
+
+impl StoresConfig {
+    /// What a configuration file says of them.
+    pub fn of_file(file: &FileConfig) -> Self {
+        let (kv, postgres, bucket) = (&file.kv, &file.postgres, &file.bucket);
+        StoresConfig { kv: kv.clone(), postgres: postgres.clone(), bucket: bucket.clone() }
+    }
+}
+
 impl StoreUrl {
+    /// The store a configuration file names, if it names one.
+    ///
+    /// # Errors
+    /// As [`StoreUrl::parse`].
+    pub fn of_file(file: &FileConfig) -> Result<Option<Self>, String> {
+        let url = store_url(&file.store, &file.refs, &file.blobs)?;
+        url.map(|url| Ok(Self::parse(&url)?.seen_from(&file.folder))).transpose()
+    }
+
     /// What a URL names.
     ///
     /// # Errors
@@ -202,6 +234,7 @@ fn kv_options(kv: &KvConfig) -> storage_kv::OpenOptions {
             .writers_per_commit_max
             .map_or(default.writers_per_commit_max, NonZeroUsize::get),
         lock_wait: kv.lock_wait_ms.map_or(default.lock_wait, Duration::from_millis),
+        open_wait: kv.open_wait_ms.map_or(default.open_wait, Duration::from_millis),
     }
 }
 
@@ -236,6 +269,7 @@ fn bucket_options(bucket: &BucketConfig) -> ObjectOptions {
         lock_wait: ms(bucket.lock_wait_ms, default.lock_wait),
         commit_attempts: count(bucket.commit_attempts, default.commit_attempts),
         lease: ms(bucket.lease_ms, default.lease),
+        probe_at_start: bucket.probe_at_start.unwrap_or(default.probe_at_start),
         gone_keep: ms(bucket.gone_keep_ms, default.gone_keep),
     }
 }

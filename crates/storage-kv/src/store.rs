@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction,
@@ -26,6 +26,9 @@ use crate::tables::{
 };
 use crate::{KvBlobs, KvRefs};
 
+/// How long the next attempt waits when another process has the file open.
+const OPEN_RETRY: Duration = Duration::from_millis(10);
+
 /// How a file is opened.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
@@ -35,6 +38,8 @@ pub struct OpenOptions {
     pub writers_per_commit_max: usize,
     /// How long a transaction waits for another that holds one of its refs.
     pub lock_wait: Duration,
+    /// How long to wait for another process that has the file open.
+    pub open_wait: Duration,
 }
 
 impl Default for OpenOptions {
@@ -43,6 +48,7 @@ impl Default for OpenOptions {
             cache_bytes: 16 << 20,
             writers_per_commit_max: 1024,
             lock_wait: Duration::from_secs(1),
+            open_wait: Duration::ZERO,
         }
     }
 }
@@ -94,9 +100,7 @@ impl KvStore {
     /// program made it, [`Error::Corrupt`] when it is damaged, and what the system says.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let what = path.display().to_string();
-        let mut builder = Database::builder();
-        builder.set_cache_size(options.cache_bytes);
-        let database = Arc::new(builder.create(path).map_err(failed(&what))?);
+        let database = Arc::new(open_database(path, options).map_err(failed(&what))?);
         let next_chunks = prepare(&database, &what)?;
         let group =
             GroupCommit::new(what.clone(), database.clone(), options.writers_per_commit_max);
@@ -111,6 +115,26 @@ impl KvStore {
             next_chunks: AtomicU64::new(next_chunks),
         };
         Ok(KvStore { shared: Arc::new(shared) })
+    }
+}
+
+/// Opens the file, as soon as no other process has it open if that is soon enough.
+fn open_database(
+    path: &Path,
+    options: &OpenOptions,
+) -> std::result::Result<Database, redb::DatabaseError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(options.cache_bytes);
+    let begun = Instant::now();
+    loop {
+        match builder.create(path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen)
+                if begun.elapsed() < options.open_wait =>
+            {
+                std::thread::sleep(OPEN_RETRY);
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 
 use crate::cache::Sink;
 use crate::options::ObjectOptions;
+use crate::probe::probe;
 use crate::requests::{Counts, Listed, Requests, Tag, TagForm, Tagged, count, listed, tag_of};
 
 /// One bucket.
@@ -33,7 +34,10 @@ pub(crate) struct Client {
     /// The same one, which tries nothing again: who replaces on a condition must know how the first
     /// try ended.
     once: Arc<dyn ObjectStore>,
-    pub tag_form: TagForm,
+    /// Where the probe may write.
+    prefix: String,
+    /// How the store wants conditions, once it has shown that it keeps them.
+    probed: Mutex<Option<TagForm>>,
     counts: Counts,
     /// Of what is mapped.
     pub losses: Arc<Losses>,
@@ -45,6 +49,7 @@ impl Client {
     pub fn new(
         what: String,
         (store, once): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>),
+        prefix: String,
         options: ObjectOptions,
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,9 +58,17 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|source| Error::io(&what, source))?;
-        let (tag_form, counts) = (TagForm::AsGiven, Counts::default());
-        let losses = Losses::new();
-        Ok(Client { what, options, store, once, tag_form, counts, losses, runtime: Some(runtime) })
+        Ok(Client {
+            what,
+            options,
+            store,
+            once,
+            prefix,
+            probed: Mutex::default(),
+            counts: Counts::default(),
+            losses: Losses::new(),
+            runtime: Some(runtime),
+        })
     }
 
     pub fn requests(&self) -> Requests {
@@ -273,17 +286,47 @@ impl Client {
     /// Writes an object unless there is one. When the connection is lost, it may be written all the
     /// same.
     pub fn put_new(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
+        self.probed()?;
+        self.try_put_new(key, bytes)
+    }
+
+    /// As [`Client::put_new`], whatever is known of the store.
+    pub fn try_put_new(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
         self.put_when(key, bytes, PutMode::Create)
     }
 
     /// Writes an object unless it is in another state than the one that was read. When the
     /// connection is lost, it may be written all the same.
     pub fn put_over(&self, key: &str, bytes: Bytes, known: &Tag) -> Result<Option<Tag>> {
+        let form = self.probed()?;
+        self.try_put_over(key, bytes, known, form)
+    }
+
+    /// As [`Client::put_over`], whatever is known of the store.
+    pub fn try_put_over(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        known: &Tag,
+        form: TagForm,
+    ) -> Result<Option<Tag>> {
         let mut version = known.0.clone();
-        if self.tag_form == TagForm::Unquoted {
+        if form == TagForm::Unquoted {
             version.e_tag = version.e_tag.map(|tag| tag.trim_matches('"').to_owned());
         }
         self.put_when(key, bytes, PutMode::Update(version))
+    }
+
+    /// Makes sure that the store keeps conditions, before the first write that needs one.
+    ///
+    /// # Errors
+    /// As [`probe`].
+    pub fn probed(&self) -> Result<TagForm> {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        match *probed {
+            Some(form) => Ok(form),
+            None => Ok(*probed.insert(probe(self, &self.prefix)?)),
+        }
     }
 
     fn put_when(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Option<Tag>> {

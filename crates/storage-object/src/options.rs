@@ -29,6 +29,9 @@ pub struct ObjectOptions {
     pub commit_attempts: usize,
     /// What a server reserves is free again when the server was silent for so long.
     pub lease: Duration,
+    /// Make sure when the bucket is opened that its service keeps conditions; otherwise before the
+    /// first write that needs one.
+    pub probe_at_start: bool,
     /// How long what was removed or replaced can be read on by those who opened it. Longer than any
     /// fetch.
     pub gone_keep: Duration,
@@ -48,6 +51,7 @@ impl Default for ObjectOptions {
             lock_wait: Duration::from_secs(1),
             commit_attempts: 100,
             lease: Duration::from_secs(30),
+            probe_at_start: true,
             gone_keep: Duration::from_secs(6 * 60 * 60),
         }
     }

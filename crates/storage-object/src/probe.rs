@@ -17,15 +17,15 @@ const RACERS: usize = 8;
 /// # Errors
 /// [`Error::Unsupported`], in words that name the store, when it cannot; and why it could not be
 /// asked.
-pub(crate) fn probe(client: &mut Client, directory: &str) -> Result<()> {
+pub(crate) fn probe(client: &Client, directory: &str) -> Result<TagForm> {
     let key = format!("{directory}packhorse-probe-{:016x}", crate::store::random());
     let answer = ask(client, &key);
     let cleaned = client.delete(&key);
-    answer?;
-    cleaned
+    let form = answer?;
+    cleaned.map(|()| form)
 }
 
-fn ask(client: &mut Client, key: &str) -> Result<()> {
+fn ask(client: &Client, key: &str) -> Result<TagForm> {
     let refused = |what: &str, why: &str| Error::Unsupported {
         what: what.to_owned(),
         detail: format!(
@@ -34,10 +34,9 @@ fn ask(client: &mut Client, key: &str) -> Result<()> {
         ),
     };
     let text = |number: usize| Bytes::from(format!("{number}\n"));
-    let shared = &*client;
     let made: Result<Vec<_>> = thread::scope(|scope| {
         let racers: Vec<_> = (0..RACERS)
-            .map(|number| scope.spawn(move || shared.put_new(key, text(number))))
+            .map(|number| scope.spawn(move || client.try_put_new(key, text(number))))
             .collect();
         racers.into_iter().map(|racer| racer.join().expect("no panic")).collect()
     });
@@ -46,16 +45,18 @@ fn ask(client: &mut Client, key: &str) -> Result<()> {
         let why = format!("let {} of {RACERS} writers create the same object", winners.len());
         return Err(refused(&client.what, &why));
     };
-    let mut replaced = client.put_over(key, text(100), tag)?;
-    if replaced.is_none() {
-        client.tag_form = TagForm::Unquoted;
-        replaced = client.put_over(key, text(101), tag)?;
-    }
-    if replaced.is_none() {
+    let replaces = |number, form| client.try_put_over(key, text(number), tag, form);
+    let form = if replaces(100, TagForm::AsGiven)?.is_some() {
+        TagForm::AsGiven
+    } else if replaces(101, TagForm::Unquoted)?.is_some() {
+        TagForm::Unquoted
+    } else {
         return Err(refused(&client.what, "does not replace an object in the state it is in"));
+    };
+    match replaces(102, form)? {
+        None => Ok(form),
+        Some(_) => {
+            Err(refused(&client.what, "replaces an object that has changed since it was read"))
+        }
     }
-    if client.put_over(key, text(102), tag)?.is_some() {
-        return Err(refused(&client.what, "replaces an object that has changed since it was read"));
-    }
-    Ok(())
 }

@@ -28,7 +28,6 @@ use crate::cache::BlobCache;
 use crate::client::Client;
 use crate::lease::Leases;
 use crate::options::ObjectOptions;
-use crate::probe::probe;
 use crate::refs::{ObjectRefs, RefsHandle};
 use crate::requests::Requests;
 
@@ -139,13 +138,14 @@ impl ObjectRepositories {
         prefix: &str,
         options: &ObjectOptions,
     ) -> Result<Self> {
-        let mut client = Client::new(what, stores, options.clone())?;
         let prefix = match prefix.trim_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        probe(&mut client, &prefix)?;
-        let client = Arc::new(client);
+        let client = Arc::new(Client::new(what, stores, prefix.clone(), options.clone())?);
+        if options.probe_at_start {
+            client.probed()?;
+        }
         let leases = Leases::start(&client);
         let (directory, bytes_max) = (options.cache_dir.as_deref(), options.cache_bytes);
         let cache = BlobCache::open(directory, bytes_max, client.losses.clone())?;

@@ -225,7 +225,7 @@ fn configuration(root: &Path, cluster: &str, (monitor, port): (u16, u16)) -> Str
         "[global]\nfsid = {cluster}\nmon host = v2:127.0.0.1:{monitor}\n\
          mon data = {root}/mon\nosd data = {root}/osd\nrgw data = {root}/rgw\n\
          run dir = {root}\nadmin socket = {root}/$name.asok\npid file = {root}/$name.pid\n\
-         log file = {root}/$name.log\nrgw frontends = beast endpoint=127.0.0.1:{port}\n"
+         log file = {root}/$name.log\nrgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1\n"
     );
     for setting in [
         "log to stderr = false",

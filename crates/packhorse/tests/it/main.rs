@@ -28,3 +28,4 @@ mod startup;
 mod stdio;
 mod stop;
 mod store;
+mod table;

@@ -211,3 +211,31 @@ fn a_stateless_push_is_one_round() {
     assert_eq!(git.rev_parse(&origin, "main").to_string(), tip);
     git.fsck_strict(&origin);
 }
+
+#[test]
+fn stores_that_cannot_be_used_are_named() {
+    let git = RealGit::new();
+    let fails = |arguments: &[&str]| {
+        let mut command = packhorse(&git);
+        let output = command.args(arguments).stdin(Stdio::null()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(128), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let file = |text: &str| {
+        let file = git.path("packhorse.toml");
+        std::fs::write(&file, text).expect("a file");
+        file.display().to_string()
+    };
+    assert!(fails(&["upload-pack", "--store", "nosql:x", "a"]).contains("'nosql:x' is no store"));
+    assert!(fails(&["receive-pack", "--create-on-push", "a"]).contains("needs a store"));
+    assert!(fails(&["upload-pack", "--config", &file(""), "a"]).contains("names no store"));
+    let both = file("store = 'kv:all.kv'\nrefs = 'kv:refs.kv'\n");
+    assert!(fails(&["upload-pack", "--config", &both, "a"]).contains("a store is named"));
+    let good = file("store = 'kv:all.kv'\n[kv]\nopen_wait_ms = 0\n");
+    assert!(fails(&["upload-pack", "--config", &good, "a"]).contains("not found"));
+    assert!(fails(&["upload-pack", "--config", &good, "../a"]).contains("begins with a dot"));
+    let mut serve = packhorse(&git);
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--config", &good]);
+    let _server = crate::serving::Serving::spawn(&git, serve);
+    assert!(fails(&["upload-pack", "--config", &good, "a"]).contains("has the file open"));
+}

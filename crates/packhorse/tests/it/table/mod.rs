@@ -1,0 +1,271 @@
+//! One table of scenarios for every door and every store: stock git clones, fetches, pushes and
+//! fails through the door, and what it says decides. A new door or store gets them all.
+
+mod faults;
+mod scenarios;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use object::HashKind;
+use testkit::{Ceph, Postgres, RealGit, Scenario};
+
+use crate::serving::{Serving, packhorse};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_packhorse");
+/// A repository of the other hash, which no push makes.
+const SHA256: &str = "of/sha256.git";
+
+/// What is asked of every door: a name for its repository, and what has to come out.
+type Row = (&'static str, fn(&Door, &str));
+
+const TABLE: &[Row] = &[
+    ("clone", scenarios::clone),
+    ("fetch", scenarios::fetch),
+    ("push", scenarios::push),
+    ("shallow", scenarios::shallow),
+    ("partial", scenarios::partial),
+    ("atomic", scenarios::atomic),
+    ("races", scenarios::races),
+    ("empty", scenarios::empty),
+    ("sha256", scenarios::sha256),
+    ("big", scenarios::big),
+    ("criss-cross", |door, name| scenarios::shape(door, name, Scenario::criss_cross(12))),
+    ("octopus", |door, name| scenarios::shape(door, name, Scenario::octopus(9))),
+    ("tags-of-tags", |door, name| scenarios::shape(door, name, Scenario::tags_of_tags(5))),
+    ("many-refs", |door, name| scenarios::shape(door, name, Scenario::many_refs(700))),
+    ("huge-tree", |door, name| scenarios::shape(door, name, Scenario::huge_tree(2000))),
+    ("odd-names", |door, name| scenarios::shape(door, name, Scenario::odd_file_names())),
+    ("submodules", |door, name| scenarios::shape(door, name, Scenario::submodule_entries())),
+    ("deep-chain", |door, name| scenarios::shape(door, name, Scenario::deep_delta_chain(60))),
+    ("bad-packs", faults::bad_packs),
+    ("cut-off", faults::cut_off),
+    ("names", faults::names),
+];
+
+/// How stock git gets to repositories, and where they are.
+pub struct Door {
+    way: Way,
+    place: Place,
+    // Goes last: servers have files in its folder.
+    git: RealGit,
+}
+
+/// Where the repositories are.
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    Store(String),
+}
+
+enum Way {
+    /// A server.
+    Http(Serving),
+    /// A program for each connection, started as ssh would start it on a host.
+    Stdio,
+}
+
+impl Place {
+    /// A store's URL, where `{}` stands for the scratch folder; without one, a folder in there.
+    fn new(git: &RealGit, store: Option<&str>) -> Self {
+        // Off unless somebody turns it on.
+        git.ok(git.root(), &["config", "--global", "uploadpack.allowFilter", "true"]);
+        match store {
+            Some(store) => Place::Store(store.replace("{}", &git.root().display().to_string())),
+            None => {
+                let folder = git.path("srv");
+                fs::create_dir(&folder).expect("a folder");
+                Place::Folder(folder)
+            }
+        }
+    }
+
+    /// The arguments that name a repository to a program.
+    fn arguments(&self, name: &str) -> Vec<String> {
+        match self {
+            Place::Folder(folder) => vec![folder.join(name).display().to_string()],
+            Place::Store(store) => vec!["--store".to_owned(), store.clone(), name.to_owned()],
+        }
+    }
+
+    /// Puts a repository in that no push makes.
+    fn seed(&self, git: &RealGit) {
+        match self {
+            Place::Folder(folder) => {
+                git.init_bare_of(folder.join(SHA256), HashKind::Sha256);
+            }
+            Place::Store(store) => {
+                let seed = git.init_bare_of("seed", HashKind::Sha256);
+                let mut command = packhorse(git);
+                command.args(["repo", "import", "--quiet", "--store", store]).arg(seed).arg(SHA256);
+                let output = command.output().expect("the program runs");
+                assert!(output.status.success(), "{output:?}");
+            }
+        }
+    }
+}
+
+impl Door {
+    /// A server.
+    fn http(store: Option<&str>) -> Self {
+        let git = RealGit::new();
+        let place = Place::new(&git, store);
+        place.seed(&git);
+        let mut command = packhorse(&git);
+        command.args(["serve", "--create-on-push", "--listen", "127.0.0.1:0"]);
+        match &place {
+            Place::Folder(folder) => command.arg(folder),
+            Place::Store(store) => command.args(["--store", store]),
+        };
+        let server = Serving::spawn(&git, command);
+        Door { git, place, way: Way::Http(server) }
+    }
+
+    /// Programs that speak on standard input and output.
+    fn stdio(store: Option<&str>) -> Self {
+        let git = RealGit::new();
+        let script = git.path("ssh");
+        let command = script.display().to_string();
+        let git = git.env("GIT_SSH_COMMAND", command).env("GIT_SSH_VARIANT", "ssh");
+        let place = Place::new(&git, store);
+        place.seed(&git);
+        let run = match &place {
+            Place::Folder(folder) => {
+                let folder = folder.display();
+                format!(
+                    "test $service = upload-pack || test -d '{folder}'/\"$name\" || git init -q --bare '{folder}'/\"$name\"\n\
+                     exec '{PROGRAM}' $service '{folder}'/\"$name\"\n"
+                )
+            }
+            Place::Store(store) => format!(
+                "test $service = receive-pack && set -- --create-on-push\n\
+                 exec '{PROGRAM}' $service --store '{store}' \"$@\" \"$name\"\n"
+            ),
+        };
+        // The last argument is what git would have a host run: the service, and a quoted path.
+        let head = "#!/bin/sh\nfor command; do :; done\neval \"set -- $command\"\n\
+                    service=${1#git-}\nname=$2\nset --\n";
+        fs::write(&script, format!("{head}{run}")).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+        Door { git, place, way: Way::Stdio }
+    }
+
+    /// Whether names are paths of the machine, which lead where they lead.
+    fn takes_paths(&self) -> bool {
+        matches!((&self.place, &self.way), (Place::Folder(_), Way::Stdio))
+    }
+
+    /// The URL of a repository.
+    fn url(&self, name: &str) -> String {
+        match &self.way {
+            Way::Http(server) => server.url(name),
+            Way::Stdio => format!("ssh://host/{name}"),
+        }
+    }
+
+    /// Sends one round of a service as it is, and gives what came back before the door closed.
+    fn round(&self, service: &str, name: &str, body: &[u8]) -> String {
+        let answer = match &self.way {
+            Way::Http(server) => server.post(name, &format!("git-{service}"), &[], body).body,
+            Way::Stdio => {
+                let request = self.git.path("request");
+                fs::write(&request, body).expect("a file");
+                let mut command = packhorse(&self.git);
+                command.args([service, "--stateless-rpc"]).args(self.place.arguments(name));
+                command.stdin(fs::File::open(&request).expect("a file")).stderr(Stdio::null());
+                command.output().expect("the program runs").stdout
+            }
+        };
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Sends the start of a round over a connection that breaks then.
+    fn broken_round(&self, service: &str, name: &str, announced: usize, start: &[u8]) {
+        match &self.way {
+            Way::Http(server) => {
+                let content_type = format!("application/x-git-{service}-request");
+                let headers = [("Content-Type", content_type.as_str())];
+                let path = format!("/{name}/git-{service}");
+                let head = crate::raw::head("POST", &path, &headers, Some(announced));
+                crate::raw::send_and_cut(server.authority(), &[head.as_bytes(), start].concat());
+            }
+            Way::Stdio => drop(self.round(service, name, start)),
+        }
+    }
+}
+
+/// Every row of the table through one door; names what failed.
+fn check(door: &Door) {
+    for (name, row) in TABLE {
+        let case = std::panic::AssertUnwindSafe(|| row(door, &format!("of/{name}.git")));
+        if let Err(panic) = std::panic::catch_unwind(case) {
+            println!("'{name}' failed over {:?}", door.place);
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn folder_over_http() {
+    check(&Door::http(None));
+}
+
+#[test]
+fn folder_over_stdio() {
+    check(&Door::stdio(None));
+}
+
+#[test]
+fn key_value_file_over_http() {
+    check(&Door::http(Some("kv:{}/all.kv")));
+}
+
+#[test]
+fn key_value_file_over_stdio() {
+    check(&Door::stdio(Some("kv:{}/all.kv")));
+}
+
+#[test]
+fn database_over_http() {
+    check(&Door::http(Some(&Postgres::shared().database())));
+}
+
+#[test]
+fn database_over_stdio() {
+    check(&Door::stdio(Some(&Postgres::shared().database())));
+}
+
+#[test]
+fn bucket_over_http() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    check(&Door::http(Some(&ceph.store())));
+}
+
+#[test]
+fn bucket_over_stdio() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    check(&Door::stdio(Some(&ceph.store())));
+}
+
+#[test]
+fn refs_in_a_database_and_packs_in_a_bucket() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    let postgres = Postgres::shared();
+    check(&Door::http(Some(&format!("{}+{}", postgres.database(), ceph.store()))));
+    check(&Door::stdio(Some(&format!("{}+{}", postgres.database(), ceph.store()))));
+}
+
+#[test]
+fn refs_in_a_key_value_file_and_packs_in_a_folder() {
+    check(&Door::http(Some("kv:{}/refs.kv+dir:{}/packs")));
+    check(&Door::stdio(Some("kv:{}/refs.kv+dir:{}/packs")));
+}
+
+#[test]
+fn refs_in_one_bucket_and_packs_in_another() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    check(&Door::http(Some(&format!("{}+{}", ceph.store(), ceph.store()))));
+    check(&Door::stdio(Some(&format!("{}+{}", ceph.store(), ceph.store()))));
+}
