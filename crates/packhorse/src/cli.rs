@@ -265,6 +265,25 @@ pub struct ReceivePackOptions {
 pub enum DevCommand {
     /// Take the pack on standard input into a repository, and print its checksum.
     IndexPack(IndexPackOptions),
+    /// Change refs from many threads for a while, and print how often and how fast that went.
+    RefUpdates(RefUpdatesOptions),
+}
+
+/// Options of `packhorse dev ref-updates`.
+#[derive(Debug, Args)]
+pub struct RefUpdatesOptions {
+    /// Repositories that are changed; made when they are not there.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repositories: NonZeroUsize,
+    /// Threads, each with a ref of its own.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub writers: NonZeroUsize,
+    /// Seconds.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub seconds: u64,
+    /// A store, or a folder that is there.
+    #[arg(value_name = "STORE|DIR")]
+    pub place: String,
 }
 
 /// Options of `packhorse dev index-pack`.

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use postgres::{Client, Config, NoTls};
-use storage::{Error, Result};
+use storage::{Error, Line, Result, Turn};
 
 use crate::errors::{failed, is_ended};
 
@@ -19,15 +19,9 @@ pub(crate) struct Connections {
     wait: Duration,
     /// The database ends a transaction that is left alone for this long.
     idle_wait: Duration,
-    state: Mutex<State>,
-    returned: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    idle: Vec<Client>,
-    /// Connections that are idle or in use.
-    open: usize,
+    /// Who waits for one.
+    line: Line,
+    idle: Mutex<Vec<Client>>,
 }
 
 /// A connection in use; it goes back when dropped, and its transaction, if one is open, has not
@@ -36,6 +30,8 @@ pub(crate) struct Connection<'a> {
     pool: &'a Connections,
     client: Option<Client>,
     in_transaction: bool,
+    /// Given back after the connection.
+    _turn: Turn<'a>,
 }
 
 impl Connections {
@@ -45,12 +41,12 @@ impl Connections {
         most: usize,
         (wait, idle_wait): (Duration, Duration),
     ) -> Self {
-        let (state, returned) = Default::default();
-        Connections { what, config, most: most.max(1), wait, idle_wait, state, returned }
+        let (line, idle) = (Line::new(most), Mutex::default());
+        Connections { what, config, most: most.max(1), wait, idle_wait, line, idle }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Vec<Client>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does `work` with a connection. A connection that turns out to have been lost while it was
@@ -96,38 +92,20 @@ impl Connections {
 
     /// A connection, and whether it was made now.
     fn take(&self) -> Result<(Connection<'_>, bool)> {
-        let until = Instant::now().checked_add(self.wait);
-        let mut state = self.lock();
-        loop {
-            if let Some(client) = state.idle.pop() {
-                return Ok((self.used(client), false));
-            }
-            if state.open < self.most {
-                state.open += 1;
-                drop(state);
-                return match self.config.connect(NoTls) {
-                    Ok(client) => Ok((self.used(client), true)),
-                    Err(error) => {
-                        self.lock().open -= 1;
-                        self.returned.notify_one();
-                        Err(failed(&self.what)(error))
-                    }
-                };
-            }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                let words = format!("all {} connections are in use", self.most);
-                let source = io::Error::new(io::ErrorKind::TimedOut, words);
-                return Err(Error::Unavailable { what: self.what.clone(), source });
-            }
-            let left = left.unwrap_or(self.wait);
-            let waited = self.returned.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn used(&self, client: Client) -> Connection<'_> {
-        Connection { pool: self, client: Some(client), in_transaction: false }
+        let Some(turn) = self.line.enter(self.wait) else {
+            let words = format!("all {} connections are in use", self.most);
+            let source = io::Error::new(io::ErrorKind::TimedOut, words);
+            return Err(Error::Unavailable { what: self.what.clone(), source });
+        };
+        let idle = self.idle().pop();
+        let is_new = idle.is_none();
+        let client = match idle {
+            Some(client) => client,
+            None => self.config.connect(NoTls).map_err(failed(&self.what))?,
+        };
+        let connection =
+            Connection { pool: self, client: Some(client), in_transaction: false, _turn: turn };
+        Ok((connection, is_new))
     }
 }
 
@@ -169,15 +147,8 @@ impl Drop for Connection<'_> {
         let Some(mut client) = self.client.take() else { return };
         let is_sound = !client.is_closed()
             && (!self.in_transaction || client.batch_execute("ROLLBACK").is_ok());
-        let mut state = self.pool.lock();
-        match is_sound {
-            true => state.idle.push(client),
-            false => {
-                state.open -= 1;
-                drop(state);
-                drop(client);
-            }
+        if is_sound {
+            self.pool.idle().push(client);
         }
-        self.pool.returned.notify_one();
     }
 }

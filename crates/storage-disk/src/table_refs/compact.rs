@@ -15,7 +15,7 @@ use reftable::stack::{compact, due, format_list, table_name};
 use storage::{BlobStore as _, Error, Result};
 use storage_reftable::RefTables;
 
-use super::Inner;
+use super::{Inner, LINE_WAIT};
 use crate::disk::{Directories, Disk};
 use crate::lock::LockFile;
 
@@ -27,6 +27,7 @@ impl Inner {
     /// nothing when somebody else is at it.
     pub fn compact(&self) -> Result<()> {
         let list = self.list();
+        let Some(turn) = self.line.enter(LINE_WAIT) else { return Ok(()) };
         let Some(lock) = self.try_lock(&list, Duration::ZERO)? else { return Ok(()) };
         let stack = self.stack()?;
         let sizes: Vec<u64> =
@@ -45,7 +46,7 @@ impl Inner {
             tracing::debug!("reftables are locked, or a lock was left behind");
             return Ok(());
         }
-        drop(lock);
+        drop((lock, turn));
         self.replace(&stack, start..range.end)
     }
 
@@ -107,6 +108,7 @@ impl Inner {
     ) -> Result<bool> {
         let list = self.list();
         let at = |source| Error::io(list.display(), source);
+        let Some(_turn) = self.line.enter(LINE_WAIT) else { return Ok(false) };
         let Some(mut lock) = self.try_lock(&list, self.settings.lock_wait)? else {
             return Ok(false);
         };

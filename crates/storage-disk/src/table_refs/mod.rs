@@ -16,7 +16,8 @@ use object::HashKind;
 use reftable::Table;
 use reftable::stack::{LIST, parse_list};
 use storage::{
-    BlobStore as _, CommitError, Error, Prepared, RefSnapshot, RefStore, RefTransaction, Result,
+    BlobStore as _, CommitError, Error, Line, Prepared, RefSnapshot, RefStore, RefTransaction,
+    Result, Turn,
 };
 
 use storage_reftable::RefTables;
@@ -32,6 +33,8 @@ use crate::worktree::RefDirs;
 const LIST_BYTES_MAX: u64 = 16 << 20;
 /// How often a stack is read again of which a table is gone: somebody made several one.
 const ATTEMPTS_MAX: usize = 100;
+/// How long a transaction waits for others of this process, which stand in line before the lock.
+const LINE_WAIT: Duration = Duration::from_secs(60);
 /// How long a transaction waits for another one's lock (`reftable.lockTimeout`).
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
@@ -50,13 +53,15 @@ struct Inner {
     /// Tables that were mapped, by name: those of the list that was read last. And how often a
     /// map had turned out to be lost by then.
     open: Mutex<(HashMap<String, Table>, u64)>,
+    /// Transactions of this process: a lock file knows no order.
+    line: Line,
 }
 
 impl TableRefs {
     pub(crate) fn new(dirs: RefDirs, hash: HashKind, settings: RefSettings, disk: Disk) -> Self {
         let files = DiskBlobs::with_disk(&dirs.common_dir.join("reftable"), disk.clone());
-        let open = Mutex::default();
-        TableRefs { inner: Arc::new(Inner { dirs, hash, settings, disk, files, open }) }
+        let (open, line) = (Mutex::default(), Line::new(1));
+        TableRefs { inner: Arc::new(Inner { dirs, hash, settings, disk, files, open, line }) }
     }
 
     /// `reftable.lockTimeout`, in place of the wait for single refs.
@@ -148,19 +153,20 @@ impl Inner {
     }
 
     /// Locks the list. That somebody else holds it is about the store, not about one ref.
-    fn lock(&self) -> Result<LockFile, CommitError> {
+    fn lock(&self) -> Result<(LockFile, Turn<'_>), CommitError> {
         let list = self.list();
+        let locked = || Error::Locked {
+            what: list.display().to_string(),
+            lock: lock_path(&list).display().to_string(),
+        };
+        let turn = self.line.enter(LINE_WAIT).ok_or_else(locked)?;
         let root = &self.dirs.common_dir;
         let wait = self.settings.lock_wait;
-        LockFile::acquire(&self.disk, root, list.clone(), wait, &mut Default::default()).map_err(
-            |error| match error.kind() {
-                io::ErrorKind::AlreadyExists => CommitError::Storage(Error::Locked {
-                    what: list.display().to_string(),
-                    lock: lock_path(&list).display().to_string(),
-                }),
-                _ => Error::io(list.display(), error).into(),
-            },
-        )
+        match LockFile::acquire(&self.disk, root, list.clone(), wait, &mut Default::default()) {
+            Ok(lock) => Ok((lock, turn)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(locked().into()),
+            Err(error) => Err(Error::io(list.display(), error).into()),
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 use std::path::PathBuf;
 
 use reftable::stack::format_list;
-use storage::{BlobStore as _, CommitError, Error, Prepared, RefEdit, RefTransaction, Result};
+use storage::{
+    BlobStore as _, CommitError, Error, Prepared, RefEdit, RefTransaction, Result, Turn,
+};
 use storage_reftable::{RefTables, check_transaction};
 
 use super::Inner;
@@ -18,7 +20,7 @@ use crate::refs::shallow::ShallowUpdate;
 struct PreparedTables<'a> {
     inner: &'a Inner,
     /// Of a transaction that changes no ref, there is none.
-    lock: Option<LockFile>,
+    lock: Option<(LockFile, Turn<'a>)>,
     /// The new table, until it is listed.
     table: Option<PathBuf>,
     shallow: Option<ShallowUpdate>,
@@ -32,12 +34,12 @@ pub(super) fn prepare(
     let mut prepared = PreparedTables { inner, lock: None, table: None, shallow: None };
     if !tx.edits.is_empty() {
         let faults = inner.files.faults();
-        let lock = inner.lock()?;
+        let (lock, turn) = inner.lock()?;
         let stack = inner.stack()?;
         stack.verify(&tx.edits)?;
         inner.check_intact(faults)?;
         prepared.write(&stack, &tx.edits, &lock)?;
-        prepared.lock = Some(lock);
+        prepared.lock = Some((lock, turn));
     }
     if !tx.shallow_add.is_empty() || !tx.shallow_remove.is_empty() {
         let settings = (&inner.disk, inner.settings.lock_wait);
@@ -78,7 +80,7 @@ impl Prepared for PreparedTables<'_> {
             shallow.publish(&mut changed)?;
         }
         let has_table = self.lock.is_some();
-        if let Some(mut lock) = self.lock.take() {
+        if let Some((mut lock, _turn)) = self.lock.take() {
             let list = inner.list();
             lock.replace_target().map_err(|source| Error::io(list.display(), source))?;
             self.table = None;

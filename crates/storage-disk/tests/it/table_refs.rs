@@ -188,3 +188,28 @@ fn many_writers_of_both_kinds_lose_nothing() {
     left.sort();
     assert_eq!(left, listed(&dir), "nothing is left behind");
 }
+
+/// The lock's own wait is for others: however many of one process write, each has its turn.
+#[test]
+fn many_writers_of_one_process_stand_in_line() {
+    let git = RealGit::new();
+    let dir = made(&git, "r.git", HashKind::Sha1);
+    git.ok(&dir, &["config", "reftable.lockTimeout", "0"]);
+    let ids = commits(&git, &dir, 2);
+    let refs = support::open(&dir).refs;
+    std::thread::scope(|scope| {
+        for writer in 0..24 {
+            let (refs, ids) = (&refs, &ids);
+            scope.spawn(move || {
+                let name = format!("refs/heads/{writer}");
+                for round in 0..6 {
+                    let old = (round > 0).then(|| ids[(round + 1) % 2]);
+                    let one = vec![edit(&name, old, Some(ids[round % 2]))];
+                    commit(&**refs, one).expect("nobody else is there");
+                }
+            });
+        }
+    });
+    assert_eq!(theirs(&git, &dir).len(), 24);
+    assert!(listed(&dir).len() < 20, "{:?}", listed(&dir));
+}
