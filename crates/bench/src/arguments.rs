@@ -9,7 +9,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTIONS] [SUITE ...]
 
 Suites: clone, concurrent, filter, shallow, fetch, refs, push, index, repack, grow,
-maintain-under-load, idle, instructions (all by default)
+maintain-under-load, idle, storage, instructions (all by default)
 
   --repo PATH      measure on this repository (a generated one by default)
   --objects N      size of the generated repository (100000)

@@ -13,6 +13,7 @@ mod fixture;
 mod memory;
 mod programs;
 mod protocol;
+mod proxy;
 mod report;
 mod suites;
 mod transport;

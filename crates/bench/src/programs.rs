@@ -125,6 +125,14 @@ impl Programs {
         Some(command)
     }
 
+    /// Packhorse with these arguments; `None` where git stands in.
+    pub(crate) fn packhorse(&self, arguments: &[&str]) -> Option<Command> {
+        let mut command = Command::new(self.packhorse.as_ref()?);
+        self.git.isolate(&mut command);
+        command.args(arguments).stdin(Stdio::null());
+        Some(command)
+    }
+
     fn start(&self, side: Side, dir: &Path) -> Command {
         let program = match (&self.packhorse, side) {
             (Some(packhorse), Side::Packhorse) => packhorse.as_os_str(),

@@ -16,6 +16,8 @@ pub(crate) enum Goal {
     Ratio(f64),
     /// At most so much, in the figure's unit.
     AtMost(f64),
+    /// At least so much, in the figure's unit.
+    AtLeast(f64),
 }
 
 /// What a figure counts.
@@ -24,6 +26,7 @@ pub(crate) enum Unit {
     Seconds,
     Bytes,
     Instructions,
+    Count,
 }
 
 /// One line of the table: the least time of all runs, since whatever else a machine does only
@@ -86,7 +89,7 @@ impl Report {
     ) {
         let typical = match figures.unit {
             Unit::Seconds => least,
-            Unit::Bytes | Unit::Instructions => median,
+            Unit::Bytes | Unit::Instructions | Unit::Count => median,
         };
         let row = Row {
             suite: suite.to_owned(),
@@ -165,7 +168,9 @@ impl Row {
     fn bar(&self) -> Option<Bar> {
         let goal = self.goals.iter().find_map(|goal| match goal {
             Goal::Ratio(most) => Some(*most),
-            Goal::AtMost(most) => self.git.filter(|git| *git > 0.0).map(|git| most / git),
+            Goal::AtMost(bound) | Goal::AtLeast(bound) => {
+                self.git.filter(|git| *git > 0.0).map(|git| bound / git)
+            }
         });
         let figure = |value: Option<f64>| value.map_or("-".into(), |value| show(value, self.unit));
         Some(Bar {
@@ -181,6 +186,7 @@ impl Row {
         let reached = |goal: &Goal| match goal {
             Goal::Ratio(most) => self.ratio().map(|ratio| ratio <= *most),
             Goal::AtMost(most) => self.packhorse.map(|figure| figure <= *most),
+            Goal::AtLeast(least) => self.packhorse.map(|figure| figure >= *least),
         };
         let verdicts: Option<Vec<bool>> = self.goals.iter().map(reached).collect();
         verdicts.filter(|all| !all.is_empty()).map(|all| all.into_iter().all(|one| one))
@@ -190,6 +196,7 @@ impl Row {
         let goals = self.goals.iter().map(|goal| match goal {
             Goal::Ratio(most) => format!("<= {most}x"),
             Goal::AtMost(most) => format!("<= {}", show(*most, self.unit)),
+            Goal::AtLeast(least) => format!(">= {}", show(*least, self.unit)),
         });
         let figure = |value: Option<f64>| value.map_or("-".into(), |value| show(value, self.unit));
         let verdict = match self.reached() {
@@ -214,6 +221,7 @@ impl Row {
             Unit::Seconds => "seconds",
             Unit::Bytes => "bytes",
             Unit::Instructions => "instructions",
+            Unit::Count => "count",
         };
         let number = |value: Option<f64>| value.map_or("null".into(), |value| format!("{value}"));
         let reached = self.reached().map_or("null".into(), |reached| reached.to_string());
@@ -247,7 +255,9 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Seconds if value >= 1.0 => format!("{value:.2} s"),
+        Unit::Seconds if value < 0.0001 => format!("{:.0} us", value * 1e6),
         Unit::Seconds => format!("{:.1} ms", value * 1000.0),
+        Unit::Count => format!("{value:.0}"),
         Unit::Instructions => format!("{:.2} million", value / 1e6),
         Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
     }

@@ -181,6 +181,34 @@ impl Road for Http {
     }
 }
 
+/// Sends one push to a repository; it must be taken.
+pub(crate) fn push(authority: &str, name: &str, body: &[u8]) -> Outcome<()> {
+    let mut stream = TcpStream::connect(authority)?;
+    stream.set_nodelay(true)?;
+    let head = format!(
+        "POST /{name}/git-receive-pack HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+         Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    match answer.contains("unpack ok") && answer.contains("ok refs/") {
+        true => Ok(()),
+        false => Err(format!("the push was refused: {answer}").into()),
+    }
+}
+
+/// Gets a file and throws it away; how long it was.
+pub(crate) fn download(authority: &str, path: &str) -> Outcome<u64> {
+    let mut http = Http::connect(authority, "")?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+    http.stream.get_mut().write_all(head.as_bytes())?;
+    http.read_head()?;
+    Ok(io::copy(&mut http, &mut io::sink())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::shared::SharedPermissions;
+use crate::syncs::Syncs;
 
 /// Whether an acknowledged change survives a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +31,7 @@ pub(crate) struct Disk {
     pub durability: Durability,
     pub shared: SharedPermissions,
     pub before_change: Option<BeforeChange>,
+    pub syncs: Arc<Syncs>,
 }
 
 /// Directories whose entries changed and that are to be synced once.
@@ -93,7 +95,7 @@ impl Disk {
                 self.step("sync directory", directory)?;
                 match File::open(directory) {
                     Ok(opened) => {
-                        opened.sync_all()?;
+                        self.syncs.after_now(directory, || opened.sync_all())?;
                         break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}

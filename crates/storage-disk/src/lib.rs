@@ -22,6 +22,7 @@ mod owner;
 pub mod packed_refs;
 mod refs;
 mod shared;
+mod syncs;
 mod table_refs;
 mod worktree;
 

@@ -75,6 +75,7 @@ pub fn open(git_dir: &Path, options: &OpenOptions) -> Result<Parts> {
         durability: options.durability.unwrap_or_else(|| durability_of(&config)),
         shared: SharedPermissions::from_config(&config)?,
         before_change: options.before_change.clone(),
+        syncs: Default::default(),
     };
     let objects_dir = options.objects_dir.clone().unwrap_or_else(|| common_dir.join("objects"));
     let alternate_dirs = alternates::find(&objects_dir, options.alternate_dirs.as_deref())?;

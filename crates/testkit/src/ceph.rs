@@ -113,16 +113,10 @@ impl Ceph {
     /// The name of a new, empty bucket.
     pub fn bucket(&self) -> String {
         let name = format!("test{}", self.buckets.fetch_add(1, Ordering::Relaxed));
-        let until =
-            SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 3600;
-        // Amazon's second way of signing, in the address: all that a request without content needs.
-        let signature = hmac_sha1(SECRET_KEY, &format!("PUT\n\n\n{until}\n/{name}"));
-        let signature =
-            base64(&signature).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-        let query = format!("AWSAccessKeyId={ACCESS_KEY}&Expires={until}&Signature={signature}");
+        let path = signed("PUT", &format!("/{name}"));
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
         let request = format!(
-            "PUT /{name}?{query} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 0\r\n\
+            "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 0\r\n\
              Connection: close\r\n\r\n",
             self.port
         );
@@ -131,6 +125,11 @@ impl Ceph {
         stream.read_to_string(&mut answer).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200"), "no bucket:\n{answer}");
         name
+    }
+
+    /// The path, with a signature behind it, from which anybody gets an object for an hour.
+    pub fn signed_path(&self, bucket: &str, key: &str) -> String {
+        signed("GET", &format!("/{bucket}/{key}"))
     }
 
     fn folder(&self) -> &Path {
@@ -174,6 +173,15 @@ impl Drop for Ceph {
             let _ = daemon.wait();
         }
     }
+}
+
+/// A path that may be asked for in the next hour: Amazon's second way of signing, all that a
+/// request without content needs.
+fn signed(method: &str, path: &str) -> String {
+    let until = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 3600;
+    let signature = hmac_sha1(SECRET_KEY, &format!("{method}\n\n\n{until}\n{path}"));
+    let signature = base64(&signature).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    format!("{path}?AWSAccessKeyId={ACCESS_KEY}&Expires={until}&Signature={signature}")
 }
 
 /// RFC 2104.

@@ -13,6 +13,7 @@ mod push;
 mod refs;
 mod repack;
 mod shallow;
+mod storage;
 
 use std::path::Path;
 use std::process::Child;
@@ -45,6 +46,7 @@ pub(crate) const SUITES: &[&str] = &[
     "grow",
     "maintain-under-load",
     "idle",
+    "storage",
     "instructions",
 ];
 
@@ -70,6 +72,7 @@ pub(crate) fn run(
         "grow" => grow::run(&mut bench),
         "maintain-under-load" => maintain::run(&mut bench),
         "idle" => idle::run(&mut bench),
+        "storage" => storage::run(&mut bench),
         "instructions" => instructions::run(&mut bench),
         other => Err(format!("there is no suite {other:?}").into()),
     }

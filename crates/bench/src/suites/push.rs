@@ -76,7 +76,7 @@ fn push(
 }
 
 /// A line of commits on top of HEAD, each with one new file in the root.
-fn commits(git: &RealGit, dir: &Path, count: usize) -> Vec<String> {
+pub(super) fn commits(git: &RealGit, dir: &Path, count: usize) -> Vec<String> {
     let tree = git.ok_with_input(dir, &["ls-tree", "-z", "HEAD"], b"").stdout;
     let mut parent = git.ok(dir, &["rev-parse", "HEAD"]);
     let mut made = Vec::new();
