@@ -526,6 +526,33 @@ mod tests {
         assert_eq!(sum, size);
     }
 
+    /// Somebody looked far behind before: what is read on and on is fetched ahead all the same.
+    #[test]
+    fn reading_ahead_does_not_depend_on_what_was_read_before() {
+        let cache = BlobCache::open(None, 100 << 20, Losses::new()).expect("opens");
+        let size = 80 << 20;
+        let (blob, bytes) = (blob("a", size), content(size));
+        let fetch = |range: Range<u64>, sink: Sink<'_>| give(&bytes, range, sink);
+        let window = 8 << 20;
+        let read = |range: Range<u64>| {
+            let ahead = cache.ahead_of(&blob, &range);
+            cache.read(&blob, range, &fetch).expect("fetched");
+            ahead
+        };
+        // Of a blob that nobody has read nothing is known.
+        assert_eq!(read(5 * window..5 * window + 10), []);
+        assert_eq!(
+            read(7 * window..7 * window + 2_000_000),
+            [8 * window..9 * window, 9 * window..size]
+        );
+        let expected = [window..2 * window, 2 * window..3 * window, 3 * window..4 * window];
+        assert_eq!(read(0..2_000_000), expected);
+        // Each is named once, and what is here is not named.
+        assert_eq!(read(2_000_000..4_000_000), []);
+        assert_eq!(read(4 * window..5 * window), [5 * window..6 * window, 6 * window..7 * window]);
+        assert_eq!(read(window..window + 2_000_000), []);
+    }
+
     #[test]
     fn who_gives_up_holds_nobody_up() {
         let cache = BlobCache::open(None, 10 << 20, Losses::new()).expect("opens");

@@ -11,10 +11,10 @@ const PIECE_BYTES: u64 = 256 << 10;
 pub(crate) const WINDOW_BYTES: u64 = 8 << 20;
 
 /// Windows that are fetched while the one before is read.
-const WINDOWS_AHEAD: u64 = 3;
+const WINDOWS_AHEAD: usize = 3;
 
 /// After so many small reads of a blob twice as much is fetched at a time, up to a window.
-const FETCHES_PER_SIZE: u32 = 4;
+const FETCHES_PER_SIZE: u32 = 2;
 
 /// A read of so many bytes is one of many.
 const LONG_READ_BYTES: u64 = 1 << 20;
@@ -32,8 +32,8 @@ pub(crate) struct Pieces {
     size: u64,
     pieces: Vec<Piece>,
     bytes_here: u64,
-    /// Up to where somebody was told to fetch ahead.
-    ahead: u64,
+    /// Windows that somebody was told to fetch ahead.
+    told: Vec<bool>,
     /// How often something was fetched.
     fetches: u32,
 }
@@ -52,7 +52,8 @@ impl Pieces {
     /// Of a blob of so many bytes nothing is here.
     pub fn new(file: Arc<File>, size: u64) -> Self {
         let pieces = vec![Piece::Absent; size.div_ceil(PIECE_BYTES) as usize];
-        Pieces { file, size, pieces, bytes_here: 0, ahead: 0, fetches: 0 }
+        let told = vec![false; size.div_ceil(WINDOW_BYTES) as usize];
+        Pieces { file, size, pieces, bytes_here: 0, told, fetches: 0 }
     }
 
     pub fn bytes_here(&self) -> u64 {
@@ -105,12 +106,20 @@ impl Pieces {
         if !self.reads_on(range) {
             return Vec::new();
         }
-        let window_end = range.end.next_multiple_of(WINDOW_BYTES);
-        let start = window_end.max(self.ahead);
-        let end = (window_end + WINDOWS_AHEAD * WINDOW_BYTES).min(self.size);
-        self.ahead = end.max(self.ahead);
-        let windows = (start..end).step_by(WINDOW_BYTES as usize);
-        windows.map(|at| at..(at + WINDOW_BYTES).min(self.size)).collect()
+        let per_window = (WINDOW_BYTES / PIECE_BYTES) as usize;
+        let first = range.end.div_ceil(WINDOW_BYTES) as usize;
+        let end = (first + WINDOWS_AHEAD).min(self.told.len());
+        let mut windows = Vec::new();
+        for window in first..end {
+            let pieces = self.pieces.iter().skip(window * per_window).take(per_window);
+            if pieces.copied().any(|piece| piece == Piece::Absent)
+                && !std::mem::replace(&mut self.told[window], true)
+            {
+                let start = window as u64 * WINDOW_BYTES;
+                windows.push(start..(start + WINDOW_BYTES).min(self.size));
+            }
+        }
+        windows
     }
 
     /// Whether whoever reads a range will read what follows.
