@@ -6,23 +6,22 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use maps::Losses;
 use object_store::path::Path;
 use object_store::{
-    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode,
-    PutOptions, PutPayload, WriteMultipart,
+    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload,
+    WriteMultipart,
 };
 use storage::{Error, Result};
 use tokio::runtime::Runtime;
 
 use crate::cache::Sink;
 use crate::options::ObjectOptions;
-use crate::probe::probe;
 use crate::requests::{Counts, Listed, Requests, Tag, TagForm, Tagged, count, listed, tag_of};
 
 /// One bucket.
@@ -33,12 +32,12 @@ pub(crate) struct Client {
     store: Arc<dyn ObjectStore>,
     /// The same one, which tries nothing again: who replaces on a condition must know how the first
     /// try ended.
-    once: Arc<dyn ObjectStore>,
+    pub once: Arc<dyn ObjectStore>,
     /// Where the probe may write.
-    prefix: String,
+    pub prefix: String,
     /// How the store wants conditions, once it has shown that it keeps them.
-    probed: Mutex<Option<TagForm>>,
-    counts: Counts,
+    pub probed: Mutex<Option<TagForm>>,
+    pub counts: Counts,
     /// Of what is mapped.
     pub losses: Arc<Losses>,
     /// `None` once it is dropped.
@@ -81,7 +80,7 @@ impl Client {
         }
     }
 
-    fn run<T>(&self, work: impl Future<Output = T>) -> T {
+    pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.as_ref().expect("there until it is dropped").handle().block_on(work)
     }
 
@@ -90,12 +89,12 @@ impl Client {
         self.runtime.as_ref().expect("there until it is dropped").spawn_blocking(work);
     }
 
-    fn path(&self, key: &str) -> Result<Path> {
+    pub fn path(&self, key: &str) -> Result<Path> {
         Path::parse(key).map_err(|_| Error::InvalidName { what: key.to_owned() })
     }
 
     /// Names the object and the store in what went wrong.
-    fn failed(&self, key: &str) -> impl Fn(StoreError) -> Error + '_ {
+    pub fn failed(&self, key: &str) -> impl Fn(StoreError) -> Error + '_ {
         let what = format!("{}/{key}", self.what);
         move |error| sorted(what.clone(), error)
     }
@@ -108,16 +107,18 @@ impl Client {
             count(&self.counts.reads);
             let first = GetRange::Bounded(0..self.options.part_bytes);
             let options = GetOptions { range: Some(first), ..GetOptions::default() };
-            let got = self.run(async {
-                let got = self.store.get_opts(&path, options).await?;
+            let got = self.patiently(async || {
+                let got = self.store.get_opts(&path, options.clone()).await?;
                 let (size, tag) = (got.meta.size, tag_of(&got.meta));
-                Ok::<_, StoreError>((size, tag, got.bytes().await?))
+                Ok(got.bytes().await.map(|bytes| (size, tag, bytes)))
             });
             let (size, tag, bytes) = match got {
                 Err(StoreError::NotFound { .. }) => return Ok(None),
-                // An empty object has no first byte, and each service says so in its own words.
-                Err(error) => match self.head(key)? {
-                    Some(Listed { size: 0, tag, .. }) => {
+                // An empty object has no first byte, and each service says so in its own words. And words
+                // may end too soon.
+                Err(error) => match self.head(key) {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(Listed { size: 0, tag, .. })) => {
                         return Ok(Some(Tagged { bytes: Bytes::new(), tag }));
                     }
                     _ => return Err(self.failed(key)(error)),
@@ -174,20 +175,43 @@ impl Client {
         count(&self.counts.reads);
         let if_none_match = known.0.e_tag.clone();
         let options = GetOptions { if_none_match, ..GetOptions::default() };
-        let got = self.run(async {
-            let got = self.store.get_opts(&path, options).await?;
+        let got = self.patiently(async || {
+            let got = self.store.get_opts(&path, options.clone()).await?;
             if got.meta.size > self.options.part_bytes {
-                return Ok(None);
+                return Ok(Ok(None));
             }
-            Ok::<_, StoreError>(Some((tag_of(&got.meta), got.bytes().await?)))
+            let tag = tag_of(&got.meta);
+            Ok(got.bytes().await.map(|bytes| Some((tag, bytes))))
         });
         match got {
             Err(StoreError::NotModified { .. }) => Ok(None),
             Err(StoreError::NotFound { .. }) => Ok(Some(None)),
+            Err(StoreError::Generic { .. }) => self.get(key).map(Some),
             Err(error) => Err(self.failed(key)(error)),
             Ok(Some((tag, bytes))) => Ok(Some(Some(Tagged { bytes, tag }))),
             // In parts.
             Ok(None) => self.get(key).map(Some),
+        }
+    }
+
+    /// Reads, and reads again when the answer ends too soon. What the service answers with a status
+    /// is tried again below.
+    fn patiently<T>(
+        &self,
+        read: impl AsyncFn() -> Result<Result<T, StoreError>, StoreError>,
+    ) -> Result<T, StoreError> {
+        let until = Instant::now() + self.options.retry_timeout;
+        let mut left = self.options.retries;
+        loop {
+            match self.run(read())? {
+                Err(error @ StoreError::Generic { .. }) if left > 0 && Instant::now() < until => {
+                    tracing::debug!(%error, "read again");
+                    left -= 1;
+                    count(&self.counts.reads);
+                    self.pause();
+                }
+                settled => return settled,
+            }
         }
     }
 
@@ -239,10 +263,20 @@ impl Client {
         let one = |range: Range<u64>| {
             count(&self.counts.reads);
             let (store, path, if_match) = (self.store.clone(), path.clone(), if_match.clone());
+            let mut left = self.options.retries;
             async move {
                 let range = Some(GetRange::Bounded(range));
                 let options = GetOptions { range, if_match, ..GetOptions::default() };
-                store.get_opts(&path, options).await?.bytes().await
+                loop {
+                    match store.get_opts(&path, options.clone()).await?.bytes().await {
+                        // As in `patiently`, beside others.
+                        Err(StoreError::Generic { .. }) if left > 0 => {
+                            left -= 1;
+                            tokio::time::sleep(pause()).await;
+                        }
+                        settled => return settled,
+                    }
+                }
             }
         };
         if range.end - range.start <= part {
@@ -283,69 +317,9 @@ impl Client {
         put.map(|put| Tag(put.into())).map_err(self.failed(key))
     }
 
-    /// Writes an object unless there is one. When the connection is lost, it may be written all the
-    /// same.
-    pub fn put_new(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
-        self.probed()?;
-        self.try_put_new(key, bytes)
-    }
-
-    /// As [`Client::put_new`], whatever is known of the store.
-    pub fn try_put_new(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
-        self.put_when(key, bytes, PutMode::Create)
-    }
-
-    /// Writes an object unless it is in another state than the one that was read. When the
-    /// connection is lost, it may be written all the same.
-    pub fn put_over(&self, key: &str, bytes: Bytes, known: &Tag) -> Result<Option<Tag>> {
-        let form = self.probed()?;
-        self.try_put_over(key, bytes, known, form)
-    }
-
-    /// As [`Client::put_over`], whatever is known of the store.
-    pub fn try_put_over(
-        &self,
-        key: &str,
-        bytes: Bytes,
-        known: &Tag,
-        form: TagForm,
-    ) -> Result<Option<Tag>> {
-        let mut version = known.0.clone();
-        if form == TagForm::Unquoted {
-            version.e_tag = version.e_tag.map(|tag| tag.trim_matches('"').to_owned());
-        }
-        self.put_when(key, bytes, PutMode::Update(version))
-    }
-
-    /// Makes sure that the store keeps conditions, before the first write that needs one.
-    ///
-    /// # Errors
-    /// As [`probe`].
-    pub fn probed(&self) -> Result<TagForm> {
-        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        match *probed {
-            Some(form) => Ok(form),
-            None => Ok(*probed.insert(probe(self, &self.prefix)?)),
-        }
-    }
-
-    fn put_when(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Option<Tag>> {
-        let path = self.path(key)?;
-        count(&self.counts.writes);
-        let replaces = matches!(mode, PutMode::Update(_));
-        let options = PutOptions { mode, ..PutOptions::default() };
-        match self.run(self.once.put_opts(&path, PutPayload::from(bytes), options)) {
-            Ok(put) => Ok(Some(Tag(put.into()))),
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(None),
-            // What should be replaced may be gone.
-            Err(StoreError::NotFound { .. }) if replaces => Ok(None),
-            Err(error) => Err(self.failed(key)(error)),
-        }
-    }
-
-    /// Waits a while before something is tried again: no two servers the same while.
+    /// Waits a while before something is tried again.
     pub fn pause(&self) {
-        std::thread::sleep(Duration::from_millis(20 + crate::store::random() % 200));
+        std::thread::sleep(pause());
     }
 
     /// Writes a large object in parts; `next` gives the bytes at a place. Which state that is.
@@ -405,7 +379,8 @@ impl Client {
     pub fn list(&self, directory: &str) -> Result<(Vec<Listed>, Vec<String>)> {
         count(&self.counts.lists);
         let path = (!directory.is_empty()).then(|| self.path(directory)).transpose()?;
-        let found = self.run(self.store.list_with_delimiter(path.as_ref()));
+        let list = async || Ok(self.store.list_with_delimiter(path.as_ref()).await);
+        let found = self.patiently(list);
         let found = found.map_err(self.failed(directory))?;
         let directories = found.common_prefixes.into_iter().map(String::from);
         Ok((found.objects.into_iter().map(listed).collect(), directories.collect()))
@@ -415,16 +390,24 @@ impl Client {
     pub fn list_below(&self, directory: &str) -> Result<Vec<Listed>> {
         count(&self.counts.lists);
         let path = self.path(directory)?;
-        let mut found = self.store.list(Some(&path));
-        let mut all = Vec::new();
-        self.run(async {
+        self.patiently(async || {
+            let mut found = self.store.list(Some(&path));
+            let mut all = Vec::new();
             while let Some(meta) = found.next().await {
-                all.push(listed(meta?));
+                match meta {
+                    Ok(meta) => all.push(listed(meta)),
+                    Err(error) => return Ok(Err(error)),
+                }
             }
-            Ok(all)
+            Ok(Ok(all))
         })
         .map_err(self.failed(directory))
     }
+}
+
+/// How long to wait before something is tried again: no two servers the same while.
+fn pause() -> Duration {
+    Duration::from_millis(20 + crate::store::random() % 200)
 }
 
 impl Drop for Client {

@@ -9,6 +9,7 @@ mod blobs;
 mod cache;
 mod client;
 mod commit;
+mod conditions;
 mod lease;
 mod options;
 mod packs;

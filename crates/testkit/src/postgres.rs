@@ -25,6 +25,8 @@ pub struct Postgres {
     programs: PathBuf,
     folder: TempDir,
     databases: AtomicU32,
+    /// Bytes of the file system with little room, when there is one.
+    little_room: Option<usize>,
 }
 
 static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -47,15 +49,49 @@ impl Postgres {
     /// A server that no other test knows, to be stopped and started again.
     pub fn start() -> Postgres {
         let programs = programs().expect("PostgreSQL is installed (cargo xtask check does that)");
-        let server = Postgres { programs, folder: TempDir::new(), databases: AtomicU32::new(0) };
-        if rustix::process::geteuid().is_root() {
-            chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may do that");
-        }
-        let data = server.data();
-        let init = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
-        server.run(server.program("initdb").args(init).arg(&data));
-        server.resume();
+        let folder = TempDir::new();
+        let server = Postgres { programs, folder, databases: AtomicU32::new(0), little_room: None };
+        server.begin();
         server
+    }
+
+    /// As [`Postgres::start`], with room for so many bytes in
+    /// [`Postgres::database_in_little_room`]. `None` where this user may not mount anything.
+    pub fn start_in_little_room(bytes: usize) -> Option<Postgres> {
+        let may = ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"];
+        let may = Command::new("unshare").args(may).output();
+        if !rustix::process::geteuid().is_root() || !may.is_ok_and(|may| may.status.success()) {
+            return None;
+        }
+        let programs = programs().expect("PostgreSQL is installed (cargo xtask check does that)");
+        let (folder, databases) = (TempDir::new(), AtomicU32::new(0));
+        let server = Postgres { programs, folder, databases, little_room: Some(bytes) };
+        std::fs::create_dir(server.room()).expect("a new folder");
+        server.begin();
+        let create = format!("CREATE TABLESPACE little LOCATION '{}'", server.room().display());
+        server.sql("postgres", &create);
+        Some(server)
+    }
+
+    /// The URL of a new, empty database where there is little room.
+    pub fn database_in_little_room(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TABLESPACE little"));
+        self.url(&name)
+    }
+
+    fn room(&self) -> PathBuf {
+        self.folder.join("room")
+    }
+
+    fn begin(&self) {
+        if rustix::process::geteuid().is_root() {
+            chown(self.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        }
+        let data = self.data();
+        let init = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
+        self.run(self.program("initdb").args(init).arg(&data));
+        self.resume();
     }
 
     /// Starts it again, after [`Postgres::stop`].
@@ -66,7 +102,24 @@ impl Postgres {
             "-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
         );
         let log = self.folder.join("log");
-        let mut start = self.program("pg_ctl");
+        let mut start = match self.little_room {
+            None => self.program("pg_ctl"),
+            Some(bytes) => {
+                let mount = format!(
+                    "mount -t tmpfs -o size={bytes},uid={NOBODY},gid={NOBODY},mode=700 none '{}'",
+                    self.room().display()
+                );
+                let become_nobody = format!(
+                    "exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups \"$0\" \"$@\""
+                );
+                // In a mount namespace of the server's own, which goes with it.
+                let mut shell = Command::new("unshare");
+                shell.current_dir(self.folder.path()).env("LC_ALL", "C");
+                shell.args(["--mount", "sh", "-ec", &format!("{mount}; {become_nobody}")]);
+                shell.arg(self.programs.join("pg_ctl"));
+                shell
+            }
+        };
         start.args(["-w", "-s", "-o", &options, "-l"]).arg(log).arg("-D").arg(self.data());
         self.run(start.arg("start"));
     }

@@ -4,6 +4,7 @@
 
 mod bad_packs;
 mod bad_requests;
+mod bad_services;
 mod budgets;
 mod circle;
 mod command_line;
