@@ -5,16 +5,18 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use postgres::{Client, Config, NoTls};
+use postgres::{Client, Config};
 use storage::{Error, Line, Result, Turn};
 
 use crate::errors::{failed, is_ended};
+use crate::tls::Tls;
 
 /// All connections of one store.
 pub(crate) struct Connections {
     /// What to call the database in errors: its address, without a password.
     pub what: String,
     config: Config,
+    tls: Tls,
     most: usize,
     wait: Duration,
     /// The database ends a transaction that is left alone for this long.
@@ -36,13 +38,13 @@ pub(crate) struct Connection<'a> {
 
 impl Connections {
     pub fn new(
-        config: Config,
+        (config, tls): (Config, Tls),
         what: String,
         most: usize,
         (wait, idle_wait): (Duration, Duration),
     ) -> Self {
         let (line, idle) = (Line::new(most), Mutex::default());
-        Connections { what, config, most: most.max(1), wait, idle_wait, line, idle }
+        Connections { what, config, tls, most: most.max(1), wait, idle_wait, line, idle }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Client>> {
@@ -101,7 +103,7 @@ impl Connections {
         let is_new = idle.is_none();
         let client = match idle {
             Some(client) => client,
-            None => self.config.connect(NoTls).map_err(failed(&self.what))?,
+            None => self.config.connect(self.tls.clone()).map_err(failed(&self.what))?,
         };
         let connection =
             Connection { pool: self, client: Some(client), in_transaction: false, _turn: turn };

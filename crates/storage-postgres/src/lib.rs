@@ -17,5 +17,6 @@ mod refs;
 mod schema;
 mod stage;
 mod store;
+mod tls;
 
 pub use store::{OpenOptions, PgStore};

@@ -18,6 +18,7 @@ use crate::errors::failed;
 use crate::node::Node;
 use crate::refs::PgRefs;
 use crate::schema;
+use crate::tls::TlsOptions;
 
 /// How a database is used.
 #[derive(Clone)]
@@ -83,10 +84,13 @@ impl PgStore {
     /// [`Error::Unavailable`] when there is no answer, [`Error::Refused`] for wrong credentials,
     /// [`Error::Unsupported`] for a URL that makes no sense or tables of a newer program.
     pub fn open(url: &str, options: &OpenOptions) -> Result<Self> {
-        let mut config: Config = url.parse().map_err(|error: postgres::Error| {
-            let detail = format!("this is no URL of a PostgreSQL database: {error}");
+        let no_url = |words: String| {
+            let detail = format!("this is no URL of a PostgreSQL database: {words}");
             Error::Unsupported { what: "PostgreSQL".to_owned(), detail }
-        })?;
+        };
+        let (tls, url) = TlsOptions::split_off(url).map_err(no_url)?;
+        let mut config: Config =
+            url.parse().map_err(|error: postgres::Error| no_url(error.to_string()))?;
         if let (None, Some(password)) = (config.get_password(), &options.password) {
             config.password(password);
         }
@@ -105,7 +109,7 @@ impl PgStore {
         config.keepalives_interval(KEEPALIVE);
         config.keepalives_retries(3);
         let waits = (options.connection_wait, options.lease);
-        let connections = Connections::new(config, what, most, waits);
+        let connections = Connections::new((config, tls.connector()?), what, most, waits);
         schema::prepare(&connections)?;
         let connections = Arc::new(connections);
         let node = Node::start(&connections, options.lease, options.staged_keep)?;

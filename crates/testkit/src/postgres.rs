@@ -1,6 +1,6 @@
 //! A PostgreSQL server of a test's own: one for all tests of a program that want one.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,8 @@ pub struct Postgres {
     databases: AtomicU32,
     /// Bytes of the file system with little room, when there is one.
     little_room: Option<usize>,
+    /// Where it listens for encrypted connections, if it does.
+    port: Option<u16>,
 }
 
 static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
@@ -50,7 +52,13 @@ impl Postgres {
     pub fn start() -> Postgres {
         let programs = programs().expect("PostgreSQL is installed (cargo xtask check does that)");
         let folder = TempDir::new();
-        let server = Postgres { programs, folder, databases: AtomicU32::new(0), little_room: None };
+        let server = Postgres {
+            programs,
+            folder,
+            databases: AtomicU32::new(0),
+            little_room: None,
+            port: None,
+        };
         server.begin();
         server
     }
@@ -65,12 +73,59 @@ impl Postgres {
         }
         let programs = programs().expect("PostgreSQL is installed (cargo xtask check does that)");
         let (folder, databases) = (TempDir::new(), AtomicU32::new(0));
-        let server = Postgres { programs, folder, databases, little_room: Some(bytes) };
+        let server = Postgres { programs, folder, databases, little_room: Some(bytes), port: None };
         std::fs::create_dir(server.room()).expect("a new folder");
         server.begin();
         let create = format!("CREATE TABLESPACE little LOCATION '{}'", server.room().display());
         server.sql("postgres", &create);
         Some(server)
+    }
+
+    /// As [`Postgres::start`], reached over TCP as well, but only over encrypted connections, with a
+    /// certificate for `localhost`: [`Postgres::database_over_tls`].
+    pub fn start_with_tls() -> Postgres {
+        let programs = programs().expect("PostgreSQL is installed (cargo xtask check does that)");
+        let (folder, databases) = (TempDir::new(), AtomicU32::new(0));
+        let mut server = Postgres { programs, folder, databases, little_room: None, port: None };
+        server.begin();
+        server.stop();
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let issuer = authority("Packhorse tests");
+        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]);
+        let certificate = certificate.and_then(|parameters| parameters.signed_by(&key, &issuer));
+        let certificate = certificate.expect("a certificate");
+        std::fs::write(server.authority_file(), issuer.pem()).expect("a file");
+        std::fs::write(server.folder.join("other.pem"), authority("Others").pem()).expect("a file");
+        for (name, text) in [
+            ("server.crt", certificate.pem()),
+            ("server.key", key.serialize_pem()),
+            ("pg_hba.conf", "local all all trust\nhostssl all all all trust\n".to_owned()),
+        ] {
+            let path = server.data().join(name);
+            std::fs::write(&path, text).expect("a file");
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))
+                .expect("our own file");
+            if rustix::process::geteuid().is_root() {
+                chown(&path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+            }
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        server.port = Some(listener.local_addr().expect("its address").port());
+        drop(listener);
+        server.resume();
+        server
+    }
+
+    /// The URL, without a query, of a new, empty database over TCP, by a name of this machine.
+    pub fn database_over_tls(&self, host: &str) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        format!("postgres://{USER}@{host}:{}/{name}", self.port.expect("started with TLS"))
+    }
+
+    /// The certificate of who signed the server's.
+    pub fn authority_file(&self) -> PathBuf {
+        self.folder.join("authority.pem")
     }
 
     /// The URL of a new, empty database where there is little room.
@@ -99,7 +154,11 @@ impl Postgres {
         let folder = self.folder.path().display();
         // Nothing here survives the machine anyway.
         let options = format!(
-            "-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+            "-k {folder} -c fsync=off -c full_page_writes=off -c max_connections=200 {}",
+            match self.port {
+                None => "-c listen_addresses=".to_owned(),
+                Some(port) => format!("-c listen_addresses=127.0.0.1 -c ssl=on -p {port}"),
+            }
         );
         let log = self.folder.join("log");
         let mut start = match self.little_room {
@@ -154,6 +213,7 @@ impl Postgres {
     pub fn sql(&self, database: &str, statement: &str) -> String {
         let mut psql = self.program("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database]);
+        psql.args(self.port.map(|port| format!("--port={port}")));
         psql.arg("-h").arg(self.folder.path()).args(["-c", statement]);
         self.run(&mut psql)
     }
@@ -207,4 +267,13 @@ fn programs() -> Option<PathBuf> {
 
 fn has(folder: &Path) -> bool {
     ["initdb", "pg_ctl", "psql"].iter().all(|name| folder.join(name).is_file())
+}
+
+/// Who signs certificates of others.
+fn authority(name: &str) -> rcgen::CertifiedIssuer<'static, rcgen::KeyPair> {
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    rcgen::CertifiedIssuer::self_signed(parameters, key).expect("a certificate")
 }
