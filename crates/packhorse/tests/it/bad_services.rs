@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +24,11 @@ enum Trouble {
     Truncated,
     /// The answer comes late.
     Late(Duration),
+    /// The server that asks dies before its request gets there, or before it hears the answer.
+    Death {
+        pid: u32,
+        is_done: bool,
+    },
 }
 
 /// What happens to each request, by its number and its head.
@@ -93,6 +99,10 @@ fn carry(mut client: TcpStream, service: &str, meddler: &Mutex<(usize, Meddler)>
         meddler.0 += 1;
         (meddler.1)(number, &head)
     };
+    if let Trouble::Death { pid, is_done: false } = trouble {
+        die(pid);
+        return None;
+    }
     let answer = match trouble {
         Trouble::Busy => error_of(503, "SlowDown", "Please reduce your request rate."),
         Trouble::WrongClock => {
@@ -100,7 +110,7 @@ fn carry(mut client: TcpStream, service: &str, meddler: &Mutex<(usize, Meddler)>
                 "The difference between the request time and the current time is too large.";
             error_of(403, "RequestTimeTooSkewed", words)
         }
-        Trouble::None | Trouble::Truncated | Trouble::Late(_) => {
+        Trouble::None | Trouble::Truncated | Trouble::Late(_) | Trouble::Death { .. } => {
             let mut server = TcpStream::connect(service).ok()?;
             let last =
                 [&request[..end - 2], b"Connection: close\r\n\r\n", &request[end..]].concat();
@@ -113,6 +123,7 @@ fn carry(mut client: TcpStream, service: &str, meddler: &Mutex<(usize, Meddler)>
     let mut sent = answer.len();
     match trouble {
         Trouble::Late(wait) => thread::sleep(wait),
+        Trouble::Death { pid, .. } => die(pid),
         Trouble::Truncated => {
             let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
             sent = body + (answer.len() - body) / 2;
@@ -121,6 +132,12 @@ fn carry(mut client: TcpStream, service: &str, meddler: &Mutex<(usize, Meddler)>
     }
     client.write_all(&answer[..sent]).ok()?;
     client.shutdown(Shutdown::Both).ok()
+}
+
+/// As if its machine had lost its power.
+fn die(pid: u32) {
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()), "it was there");
 }
 
 fn error_of(status: u16, code: &str, words: &str) -> Vec<u8> {
@@ -221,6 +238,50 @@ fn troubles_of_a_bucket_that_last_are_told_and_lose_nothing() {
         there_and_back(&git, &server, &source, name);
     }
     assert_ne!(git.refs(&source), before);
+}
+
+/// A push, stopped at each of its requests in turn, done and not done.
+#[test]
+fn a_server_that_dies_at_any_request_loses_nothing_and_blocks_nobody() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    let git = RealGit::new();
+    let source = Scenario::linear(6).build(&git, "source.git");
+    let road = Road::to(ceph);
+    // What a dead server reserved is free soon.
+    let lines = "[bucket]\nlease_ms = 500\n";
+    for at in 0.. {
+        for is_done in [false, true] {
+            let store = road.store(ceph, &ceph.store());
+            let name = format!("{at}-{is_done}");
+            let server = serve(&git, &store, lines);
+            there_and_back(&git, &server, &source, &format!("{name}-before"));
+            drop(server);
+            let old = git.rev_parse(&source, "main").to_string();
+            with_one_more(&git, &source, &name);
+            let new = git.rev_parse(&source, "main").to_string();
+            let server = serve(&git, &store, lines);
+            let pid = server.pid();
+            road.meddle(move |number, _| match number == at {
+                true => Trouble::Death { pid, is_done },
+                false => Trouble::None,
+            });
+            let push = ["push", "-q", &server.url("a.git"), "main"];
+            let is_acknowledged = git.run(&source, &push).status.success();
+            let is_dead = road.requests() > at;
+            road.meddle(|_, _| Trouble::None);
+            drop(server);
+            assert!(is_dead || is_acknowledged, "{name}: nobody died, and it failed");
+            let other = serve(&git, &store, lines);
+            let listed = git.ok(git.root(), &["ls-remote", &other.url("a.git"), "main"]);
+            let is_old = !is_acknowledged && listed.starts_with(&old);
+            assert!(listed.starts_with(&new) || is_old, "{name}: {listed}");
+            there_and_back(&git, &other, &source, &name);
+            if !is_dead {
+                assert!(at > 10, "a push makes {at} requests");
+                return;
+            }
+        }
+    }
 }
 
 #[test]
