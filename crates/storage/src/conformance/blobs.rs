@@ -15,6 +15,7 @@ pub fn run(make: Factory<'_>) {
         ("an empty store", empty_store),
         ("staged blobs are unseen until published", staged_then_published),
         ("ranges are cut at the end", ranges),
+        ("big blobs are read anywhere", big),
         ("a stage is readable while it grows", reading_a_stage),
         ("staged blobs are renamed", renames),
         ("a published blob is never replaced", kept),
@@ -101,6 +102,53 @@ fn ranges(store: &dyn BlobStore) {
     #[allow(clippy::reversed_empty_ranges)]
     let backwards = 5..3;
     assert_eq!(store.read(PACK, backwards).expect("there"), "");
+}
+
+/// The bytes in a range of a blob in which no place is like another.
+fn noise(range: std::ops::Range<u64>) -> Vec<u8> {
+    let word = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let words = (range.start / 8..range.end.div_ceil(8)).flat_map(word);
+    let (skipped, len) = (range.start % 8, range.end - range.start);
+    words.skip(skipped as usize).take(len as usize).collect()
+}
+
+/// A gigabyte in a soak: larger than what is asked for, kept or sent at a time anywhere.
+fn big(store: &dyn BlobStore) {
+    let size = super::scaled(19_000_001, 1_100_000_003);
+    let mut stage = store.stage().expect("a stage");
+    let mut writer = stage.create(PACK).expect("a new blob");
+    let mut at = 0;
+    while at < size {
+        // Parts of no even size.
+        let end = size.min(at + 777_777);
+        writer.write_all(&noise(at..end)).expect("written");
+        at = end;
+    }
+    writer.finish().expect("finished");
+    let staged = stage.read(PACK, size - 9..size + 9).expect("staged");
+    assert_eq!(staged, noise(size - 9..size));
+    stage.publish().expect("published");
+    let blob = store.open(PACK).expect("readable").expect("there");
+    assert_eq!(blob.size(), size);
+    let same = |range: std::ops::Range<u64>| {
+        let read = blob.read(range.clone()).expect("readable");
+        assert!(read == noise(range.start..range.end.min(size)), "{range:?}");
+    };
+    for power in 9..=40 {
+        let place = 1u64 << power;
+        for place in [place, 3 * place].into_iter().filter(|place| *place < size) {
+            same(place - 5..place + 5);
+            same(place..place + 1);
+        }
+    }
+    same(0..20);
+    same(size - 20..size + 20);
+    let mut at = 0;
+    while at < size {
+        same(at..size.min(at + 3_333_333));
+        at += 3_333_333;
+    }
+    assert_eq!(store.list("pack/").expect("listed")[0].size, size);
 }
 
 fn reading_a_stage(store: &dyn BlobStore) {

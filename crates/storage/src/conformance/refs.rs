@@ -31,6 +31,7 @@ pub fn run(hash: HashKind, make: Factory<'_>) {
         ("impossible names do not exist", impossible_names),
         ("shallow commits are kept", shallow),
         ("many refs at once", many_at_once),
+        ("more refs than anybody wants", very_many),
         ("of racing writers exactly one wins", races),
     ];
     for (title, case) in cases {
@@ -362,6 +363,46 @@ fn many_at_once(refs: &Refs) {
     assert!(refs.scan("").iter().all(|(_, target)| *target == refs.target(2)));
     refs.must(names.iter().skip(1).map(|name| refs.delete(name, 2)).collect());
     refs.names("", &["refs/heads/many/000"]);
+}
+
+/// A million in a soak. They are seen whole, in order, and from any place on; and single ones among
+/// them are found and change as single ones do.
+fn very_many(refs: &Refs) {
+    let count = super::scaled(4_000, 1_000_000);
+    let together = super::scaled(1_500, 50_000);
+    let name = |number: u64| format!("refs/changes/{:02}/{number:07}", number % 100);
+    let mut next = 0;
+    while next < count {
+        let end = count.min(next + together);
+        refs.must((next..end).map(|number| refs.create(&name(number), 1)).collect());
+        next = end;
+    }
+    let counted = |prefix: &str| {
+        let (mut found, mut last) = (0, BString::default());
+        let snapshot = refs.store.snapshot().expect("a snapshot");
+        let mut visit = |view: crate::RefView<'_>| {
+            assert!(*view.name > *last, "{} after {last}", view.name);
+            last = view.name.to_owned();
+            found += 1;
+            ControlFlow::Continue(())
+        };
+        snapshot.scan(prefix.into(), &mut visit).expect("readable");
+        found
+    };
+    assert_eq!(counted(""), count);
+    assert_eq!(counted("refs/changes/07/"), count / 100);
+    assert_eq!(counted(&name(count - 1)), 1);
+    assert_eq!(counted("refs/changes/99/9999999"), 0);
+    for number in [0, count / 2, count - 1] {
+        assert_eq!(refs.get(&name(number)), Some(refs.target(1)));
+        refs.must(vec![refs.update(&name(number), 1, 2)]);
+        assert_eq!(refs.get(&name(number)), Some(refs.target(2)));
+        refs.must(vec![refs.delete(&name(number), 2)]);
+        assert_eq!(refs.get(&name(number)), None);
+    }
+    assert_eq!(counted("refs/"), count - 3);
+    let conflict = refs.commit(vec![refs.create("refs/changes/07", 1)]);
+    assert!(matches!(conflict, Err(CommitError::NameConflict { .. })), "{conflict:?}");
 }
 
 /// Eight threads move one ref step by step; every acknowledged step must be in the end value.
