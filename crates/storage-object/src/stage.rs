@@ -178,26 +178,9 @@ impl ObjectStage {
 
     /// Writes an object unless there is one.
     fn put_new(&self, key: &str, blob: &Finished) -> Result<Written> {
-        let client = self.target.client();
         let bytes = blob.read(0..blob.size())?;
-        let mut lost = None;
-        for _ in 0..client.options.retries.max(1) {
-            match client.put_new(key, bytes.clone()) {
-                Ok(Some(tag)) => return Ok(Written::As(tag)),
-                // It may be our own: then it has no mark.
-                Ok(None) => return Ok(Written::Not),
-                Err(error @ Error::Unavailable { .. }) => {
-                    tracing::debug!(%error, "tried again");
-                    client.pause();
-                    lost = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        match lost {
-            Some(error) => Err(error),
-            None => Ok(Written::Not),
-        }
+        // Where there is one it may be our own: then it has no mark.
+        Ok(self.target.client().put_new(key, bytes)?.map_or(Written::Not, Written::As))
     }
 }
 
