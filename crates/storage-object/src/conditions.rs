@@ -1,5 +1,6 @@
 //! Writes on a condition: that there is no object yet, or that it is in the state that was read.
 
+use std::cell::Cell;
 use std::sync::PoisonError;
 use std::time::Instant;
 
@@ -12,11 +13,25 @@ use crate::probe::probe;
 use crate::requests::{Tag, TagForm, count};
 
 impl Client {
-    /// Writes an object unless there is one. When the service cannot be reached, it may be written
-    /// all the same.
+    /// Writes an object that nobody else writes the same, unless there is one. When the service cannot
+    /// be reached, it may be written all the same.
     pub fn put_new(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
         self.probed()?;
         self.put_patiently((key, &bytes), None, || self.try_put_new(key, bytes.clone()))
+    }
+
+    /// As [`Client::put_new`], of bytes that others write as well: what is there after a lost answer is
+    /// not taken for our own, which `None` says.
+    pub fn put_shared(&self, key: &str, bytes: Bytes) -> Result<Option<Tag>> {
+        self.probed()?;
+        let is_lost = Cell::new(false);
+        let put = || {
+            let put = self.try_put_new(key, bytes.clone());
+            is_lost.set(is_lost.get() || put.is_err());
+            put
+        };
+        let put = self.put_patiently((key, &bytes), None, put)?;
+        Ok(put.filter(|_| !is_lost.get()))
     }
 
     /// As [`Client::put_new`], whatever is known of the store.

@@ -180,7 +180,7 @@ impl ObjectStage {
     fn put_new(&self, key: &str, blob: &Finished) -> Result<Written> {
         let bytes = blob.read(0..blob.size())?;
         // Where there is one it may be our own: then it has no mark.
-        Ok(self.target.client().put_new(key, bytes)?.map_or(Written::Not, Written::As))
+        Ok(self.target.client().put_shared(key, bytes)?.map_or(Written::Not, Written::As))
     }
 }
 

@@ -45,7 +45,10 @@ impl<'b> Waiting<'b> {
 
     /// Notes that a commit is reached; whether a group waits for it.
     pub fn reach(&mut self, bit: u32) -> bool {
-        self.reached.set(bit);
+        // A damaged order may lead past the end.
+        if bit < self.reached.len() {
+            self.reached.set(bit);
+        }
         self.groups.iter().any(|group| group.awaited == bit)
     }
 

@@ -217,6 +217,30 @@ fn answers_that_are_lost_lose_no_change() {
     }
 }
 
+/// The same pack comes again while the old one waits to be removed, and the answer to its first
+/// write is lost: what is found there then is the old one.
+#[test]
+fn what_waits_to_be_removed_is_not_taken_for_what_was_written() {
+    let bucket: Arc<dyn ObjectStore> = Arc::new(Odd::new(Habit::LosesAnswers(2), 7));
+    let server = server_of(&bucket, &ObjectOptions::default());
+    let head = RefName::new("refs/heads/main").expect("valid");
+    let new = NewRepository { hash: HashKind::Sha1, head, config: b"" };
+    while !matches!(server.create("a", &new), Ok(true) | Ok(false)) {}
+    let parts = server.parts("a").expect("readable").expect("there");
+    for number in 0..12 {
+        let name = format!("pack/pack-{number:040}.pack");
+        for round in 0..2 {
+            let stage = put(&parts, &[(&name, b"the same bytes")]);
+            stage.publish().unwrap_or_else(|why| panic!("{name}, round {round}: {why}"));
+            let listed = parts.blobs.list("pack/").expect("listed");
+            assert!(listed.iter().any(|meta| meta.name == *name), "{name}, round {round}");
+            if round == 0 {
+                while parts.blobs.delete(&name).is_err() {}
+            }
+        }
+    }
+}
+
 #[test]
 fn stores_that_overwrite_are_refused() {
     let bucket: Arc<dyn ObjectStore> = Arc::new(Odd::new(Habit::Overwrites, 1));
