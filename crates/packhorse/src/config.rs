@@ -64,6 +64,10 @@ pub struct PostgresConfig {
     pub lease_ms: Option<u64>,
     /// How long before what it had staged is dropped, milliseconds.
     pub staged_keep_ms: Option<u64>,
+    /// How often whoever watches refs looks without being notified, milliseconds.
+    pub watch_poll_ms: Option<u64>,
+    /// Wait for notifications by a connection of its own: a pooler by transactions passes none on.
+    pub listen: Option<bool>,
 }
 
 /// The `[bucket]` table.
@@ -96,6 +100,10 @@ pub struct BucketConfig {
     pub probe_at_start: Option<bool>,
     /// How long what was removed can be read on, milliseconds: longer than any fetch.
     pub gone_keep_ms: Option<u64>,
+    /// How soon after a change refs that are watched are looked at again, milliseconds.
+    pub watch_poll_ms: Option<u64>,
+    /// How seldom they are looked at when nothing happens, milliseconds.
+    pub watch_poll_max_ms: Option<u64>,
 }
 
 /// The `[kv]` table.

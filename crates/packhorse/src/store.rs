@@ -250,6 +250,8 @@ fn postgres_options(postgres: &PostgresConfig) -> storage_postgres::OpenOptions 
         lock_wait: ms(postgres.lock_wait_ms, default.lock_wait),
         lease: ms(postgres.lease_ms, default.lease),
         staged_keep: ms(postgres.staged_keep_ms, default.staged_keep),
+        watch_poll: ms(postgres.watch_poll_ms, default.watch_poll),
+        listen: postgres.listen.unwrap_or(default.listen),
     }
 }
 
@@ -271,6 +273,8 @@ fn bucket_options(bucket: &BucketConfig) -> ObjectOptions {
         lease: ms(bucket.lease_ms, default.lease),
         probe_at_start: bucket.probe_at_start.unwrap_or(default.probe_at_start),
         gone_keep: ms(bucket.gone_keep_ms, default.gone_keep),
+        watch_poll: ms(bucket.watch_poll_ms, default.watch_poll),
+        watch_poll_max: ms(bucket.watch_poll_max_ms, default.watch_poll_max),
     }
 }
 

@@ -11,6 +11,7 @@ mod alternates;
 mod blobs;
 mod discover;
 mod disk;
+mod events;
 mod format;
 mod gc_lock;
 mod gitdir;

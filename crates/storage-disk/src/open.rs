@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bstr::ByteSlice as _;
 use gitconfig::{Config, ConfigError, IncludeContext, Scope};
@@ -39,6 +40,9 @@ pub struct OpenOptions {
     /// A transaction that changes at least this many refs that are not loose, with known peeled
     /// values, writes them straight into `packed-refs`, all at once. Default: 50.
     pub packed_refs_min: usize,
+    /// Whoever watches refs looks at them this often although nothing was heard of a change, for disks
+    /// that tell nothing of what other machines do. Default: a minute.
+    pub watch_poll: Duration,
     /// Called before every change of the file system. Default: nothing.
     pub before_change: Option<BeforeChange>,
 }
@@ -52,6 +56,7 @@ impl Default for OpenOptions {
             alternate_dirs: None,
             durability: None,
             packed_refs_min: 50,
+            watch_poll: Duration::from_secs(60),
             before_change: None,
         }
     }
@@ -82,6 +87,7 @@ pub fn open(git_dir: &Path, options: &OpenOptions) -> Result<Parts> {
     let work_tree = work_tree(&git_dir, &common_dir, &config);
     let settings = RefSettings {
         packed_refs_min: options.packed_refs_min,
+        watch_poll: options.watch_poll,
         ..RefSettings::from_config(&config, work_tree.is_none())?
     };
     let dirs = RefDirs { git_dir: git_dir.clone(), common_dir: common_dir.clone() };

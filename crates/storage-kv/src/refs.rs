@@ -9,8 +9,8 @@ use object::{HashKind, IdView, ObjectId, RefName};
 use redb::{ReadOnlyTable, ReadableTable as _};
 use storage::{
     Change, CommitError, Error, Hold, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
-    RefStore, RefTransaction, RefView, Result, Target, TargetView, check_edits, check_ids,
-    prefixes_of,
+    RefStore, RefTransaction, RefView, Result, Target, TargetView, Wake, Watching, check_edits,
+    check_ids, prefixes_of,
 };
 
 use crate::errors::failed;
@@ -83,6 +83,11 @@ impl RefStore for KvRefs {
         }
         Ok(Box::new(KvPrepared { refs: self, tx, _hold: hold }))
     }
+
+    /// No other process has the file open, so all changes are made here.
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        Ok(Watching::new(self.shared.bells.watch(self.repository, wake)))
+    }
 }
 
 impl Prepared for KvPrepared<'_> {
@@ -94,6 +99,8 @@ impl Prepared for KvPrepared<'_> {
         let (repository, hash) = (refs.repository, refs.hash);
         let is_there = Arc::new(AtomicBool::new(true));
         let told = is_there.clone();
+        let tx = Arc::new(tx);
+        let done = tx.clone();
         let work: Work = Box::new(move |rows| {
             if rows.open_table(NUMBERS)?.get(&repository.own_key()[..])?.is_none() {
                 is_there.store(false, Ordering::Release);
@@ -136,7 +143,10 @@ impl Prepared for KvPrepared<'_> {
         });
         refs.shared.group.run(work)?;
         match told.load(Ordering::Acquire) {
-            true => Ok(()),
+            true => {
+                refs.shared.bells.ring_edits(&repository, &done.edits);
+                Ok(())
+            }
             false => Err(Error::not_found("the repository, which was removed").into()),
         }
     }

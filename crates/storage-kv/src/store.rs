@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction,
 };
 use storage::{
-    Error, HeldRefs, NewRepository, Parts, Peeled, RepositoryStore, Result, Stored, Target,
-    check_repository_name,
+    Bells, Error, HeldRefs, Moved, NewRepository, Parts, Peeled, RepositoryStore, Result, Stored,
+    Target, check_repository_name,
 };
 
 use crate::chunks;
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     /// Names of blobs that some stage will replace.
     reserved: Mutex<BTreeSet<(RepositoryNumber, String)>>,
     opened: Mutex<Opened>,
+    /// Who wants to know when refs move.
+    pub bells: Bells<RepositoryNumber>,
     next_chunks: AtomicU64,
 }
 
@@ -112,6 +114,7 @@ impl KvStore {
             lock_wait: options.lock_wait,
             reserved: Mutex::default(),
             opened: Mutex::default(),
+            bells: Bells::default(),
             next_chunks: AtomicU64::new(next_chunks),
         };
         Ok(KvStore { shared: Arc::new(shared) })
@@ -194,8 +197,8 @@ impl RepositoryStore for KvStore {
     }
 
     fn remove(&self, name: &str) -> Result<bool> {
-        let is_removed = Arc::new(AtomicBool::new(false));
-        let told = is_removed.clone();
+        let removed = Arc::new(OnceLock::new());
+        let told = removed.clone();
         let retired = Retired::default();
         let to_drop = retired.clone();
         let name = name.to_owned();
@@ -205,12 +208,17 @@ impl RepositoryStore for KvStore {
             let Some(row) = row else { return Ok(()) };
             let stored = decode_repository(&name, &row)
                 .map_err(|error| redb::Error::Corrupted(error.to_string()))?;
-            remove_rows(rows, &name, RepositoryNumber(stored.number), &retired)?;
-            is_removed.store(true, Ordering::Release);
+            let number = RepositoryNumber(stored.number);
+            remove_rows(rows, &name, number, &retired)?;
+            let _ = removed.set(number);
             Ok(())
         }))?;
         to_drop.drop_unread(&self.shared);
-        Ok(told.load(Ordering::Acquire))
+        let removed = told.get();
+        if let Some(number) = removed {
+            self.shared.bells.ring(number, Moved::Somehow);
+        }
+        Ok(removed.is_some())
     }
 }
 

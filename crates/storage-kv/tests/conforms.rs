@@ -35,6 +35,13 @@ fn refs_conform() {
             *count += 1;
             made(&store, &format!("r{count}"), hash).refs
         });
+        conformance::watch::run(hash, &|| {
+            let mut count = count.lock().expect("not poisoned");
+            *count += 1;
+            let name = format!("w{count}");
+            let refs = made(&store, &name, hash).refs;
+            (refs, store.parts(&name).expect("readable").expect("just made").refs)
+        });
     }
 }
 

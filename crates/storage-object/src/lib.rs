@@ -19,6 +19,7 @@ mod refs;
 mod requests;
 mod stage;
 mod store;
+mod watch;
 
 pub use options::ObjectOptions;
 pub use requests::Requests;

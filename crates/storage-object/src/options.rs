@@ -35,6 +35,11 @@ pub struct ObjectOptions {
     /// How long what was removed or replaced can be read on by those who opened it. Longer than any
     /// fetch.
     pub gone_keep: Duration,
+    /// How long after a change of refs that are watched they are looked at again. The longer nothing
+    /// happens, the longer it takes.
+    pub watch_poll: Duration,
+    /// The longest that it takes.
+    pub watch_poll_max: Duration,
 }
 
 impl Default for ObjectOptions {
@@ -53,6 +58,8 @@ impl Default for ObjectOptions {
             lease: Duration::from_secs(30),
             probe_at_start: true,
             gone_keep: Duration::from_secs(6 * 60 * 60),
+            watch_poll: Duration::from_secs(1),
+            watch_poll_max: Duration::from_secs(10),
         }
     }
 }

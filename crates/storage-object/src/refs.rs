@@ -14,14 +14,15 @@ use object::{HashKind, ObjectId, RefName};
 use reftable::Table;
 use reftable::stack::{LIST, parse_list};
 use storage::{
-    CommitError, Error, HeldRefs, Prepared, Ref, RefSnapshot, RefStore, RefTransaction, RefView,
-    ReflogPolicy, Result,
+    Bells, CommitError, Error, HeldRefs, Prepared, Ref, RefSnapshot, RefStore, RefTransaction,
+    RefView, ReflogPolicy, Result, Wake, Watching,
 };
 use storage_reftable::{RefTables, check_transaction};
 
 use crate::commit::{PreparedTables, Queue};
 use crate::requests::Tag;
 use crate::store::Shared;
+use crate::watch;
 
 /// How often a list is read again of which a table is gone: somebody made several one.
 const READINGS_MAX: usize = 20;
@@ -39,6 +40,8 @@ pub(crate) struct ObjectRefs {
     held: HeldRefs,
     pub queue: Mutex<Queue>,
     pub finished: Condvar,
+    /// Who wants to know when they move.
+    pub bells: Bells<()>,
 }
 
 /// What was read last: immutable tables, and the list with its state.
@@ -92,6 +95,7 @@ impl ObjectRefs {
             held: HeldRefs::default(),
             queue: Mutex::default(),
             finished: Condvar::new(),
+            bells: Bells::default(),
         })
     }
 
@@ -102,8 +106,13 @@ impl ObjectRefs {
             (Some((old, _)), Some((new, _))) => old == new,
             _ => false,
         };
-        cached.list = list;
+        let names = list.as_ref().map(|(_, names)| names.clone()).unwrap_or_default();
+        let old = std::mem::replace(&mut cached.list, list);
+        drop(cached);
         self.epoch.read(!same);
+        if !same {
+            self.ring(old.as_ref().map(|(_, names)| &names[..]), &names);
+        }
     }
 
     pub fn key(&self, name: &str) -> String {
@@ -237,6 +246,10 @@ impl RefStore for RefsHandle {
             stack.verify(&tx.edits)?;
         }
         Ok(Box::new(PreparedTables { refs: &self.0, tx, _hold: hold }))
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        watch::watch(&self.0, wake)
     }
 
     /// Removes tables that no list names, once nobody can be about to name them, or to read them.

@@ -30,6 +30,7 @@ use crate::lease::Leases;
 use crate::options::ObjectOptions;
 use crate::refs::{ObjectRefs, RefsHandle};
 use crate::requests::Requests;
+use crate::watch::Poller;
 
 /// What stands between a repository's own configuration and what git needs to read it in a copy of
 /// the bucket.
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub cache: BlobCache,
     /// Of every key: empty, or with `/` at its end.
     prefix: String,
+    pub poller: Poller,
     /// Refs in use, by directory and number.
     refs: Mutex<HashMap<(String, u64), Weak<ObjectRefs>>>,
 }
@@ -149,7 +151,14 @@ impl ObjectRepositories {
         let leases = Leases::start(&client);
         let (directory, bytes_max) = (options.cache_dir.as_deref(), options.cache_bytes);
         let cache = BlobCache::open(directory, bytes_max, client.losses.clone())?;
-        let shared = Shared { leases, client, cache, prefix, refs: Mutex::default() };
+        let shared = Shared {
+            leases,
+            client,
+            cache,
+            prefix,
+            poller: Poller::default(),
+            refs: Mutex::default(),
+        };
         Ok(ObjectRepositories { shared: Arc::new(shared) })
     }
 

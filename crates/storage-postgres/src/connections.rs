@@ -92,6 +92,11 @@ impl Connections {
         }
     }
 
+    /// A connection beside the others, for waiting.
+    pub fn alone(&self) -> Result<Client, postgres::Error> {
+        self.config.connect(self.tls.clone())
+    }
+
     /// A connection, and whether it was made now.
     fn take(&self) -> Result<(Connection<'_>, bool)> {
         let Some(turn) = self.line.enter(self.wait) else {

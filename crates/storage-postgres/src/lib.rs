@@ -18,5 +18,6 @@ mod schema;
 mod stage;
 mod store;
 mod tls;
+mod watch;
 
 pub use store::{OpenOptions, PgStore};

@@ -13,6 +13,7 @@ use postgres::types::Type;
 use storage::Result;
 
 use crate::connections::Connections;
+use crate::watch::MOVED_KEEP;
 
 /// A server is seen so many times during a lease.
 const SEEN_PER_LEASE: u32 = 3;
@@ -180,7 +181,9 @@ fn stay_seen(
             settle_all(&connections, owed);
         }
         if done.is_ok() && count.is_multiple_of(CLEANED_EVERY) {
-            done = clean(&connections, keep).and_then(|_| drop_retired(&connections, lease));
+            done = clean(&connections, keep)
+                .and_then(|_| drop_retired(&connections, lease))
+                .and_then(|()| forget_moved(&connections));
         }
         if let Err(error) = done {
             tracing::warn!(%error, "a lease could not be renewed");
@@ -269,6 +272,20 @@ fn drop_retired(connections: &Connections, lease: Duration) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Drops what everybody who watches refs has had time to hear of.
+fn forget_moved(connections: &Connections) -> Result<()> {
+    let keep = MOVED_KEEP.as_secs_f64();
+    connections
+        .with(|client| {
+            client.query_typed(
+                "DELETE FROM packhorse.moved
+                     WHERE happened < clock_timestamp() - make_interval(secs => $1)",
+                &[(&keep, Type::FLOAT8)],
+            )
+        })
+        .map(drop)
 }
 
 /// Drops what servers staged that were not seen for so long; how many blobs.

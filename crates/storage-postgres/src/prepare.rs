@@ -20,17 +20,25 @@ use crate::connections::Connection;
 use crate::errors::{failed, is_locked, orphan_of, removed};
 use crate::refs::{PgRefs, behind, value};
 use crate::store::NAME_BYTES_MAX;
+use crate::watch::names_of;
 
 /// A transaction that would take more locks than this locks out all others that create refs in
 /// the repository: the database has room for so many only, which all its users share.
 const NAME_LOCKS_MAX: usize = 64;
 
 /// Locks are held, and the rows have been changed; nobody sees it yet.
-struct PgPrepared<'a>(Option<Connection<'a>>);
+struct PgPrepared<'a> {
+    connection: Option<Connection<'a>>,
+    refs: &'a PgRefs,
+    names: Vec<RefName>,
+}
 
 impl Prepared for PgPrepared<'_> {
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        Ok(self.0.map_or(Ok(()), Connection::commit)?)
+        let Some(connection) = self.connection else { return Ok(()) };
+        connection.commit()?;
+        self.refs.shared.watchers.announce(self.refs.repository.0, &self.names);
+        Ok(())
     }
 }
 
@@ -45,7 +53,7 @@ pub(crate) fn prepare(
         return Err(Error::corrupt(&edit.name, why).into());
     }
     if tx == RefTransaction::default() {
-        return Ok(Box::new(PgPrepared(None)));
+        return Ok(Box::new(PgPrepared { connection: None, refs, names: Vec::new() }));
     }
     let shared = &refs.shared;
     let mut connection = shared.connections.begin(shared.lock_wait)?;
@@ -53,7 +61,8 @@ pub(crate) fn prepare(
     steps.lock_names(&mut connection)?;
     steps.verify(&mut connection)?;
     steps.write(&mut connection)?;
-    Ok(Box::new(PgPrepared(Some(connection))))
+    let names = tx.edits.iter().map(|edit| edit.name.clone()).collect();
+    Ok(Box::new(PgPrepared { connection: Some(connection), refs, names }))
 }
 
 fn is_creation(edit: &RefEdit) -> bool {
@@ -225,6 +234,8 @@ impl Steps<'_> {
                      INSERT INTO packhorse.shallow (repository, id)
                          SELECT $1, id FROM unnest($9::bytea[]) AS new (id)
                          ON CONFLICT DO NOTHING
+                 ), told AS (
+                     INSERT INTO packhorse.moved (repository, names) VALUES ($1, $11)
                  )
                  DELETE FROM packhorse.shallow WHERE repository = $1 AND id = ANY($10)",
                 &[
@@ -238,6 +249,7 @@ impl Steps<'_> {
                     (&rows.lines, Type::BYTEA_ARRAY),
                     (&rows.shallow_add, Type::BYTEA_ARRAY),
                     (&rows.shallow_remove, Type::BYTEA_ARRAY),
+                    (&names_of(&self.tx.edits), Type::BYTEA),
                 ],
             )
             .map(drop)

@@ -9,7 +9,7 @@ use postgres::types::Type;
 use postgres::{Client, Row};
 use storage::{
     CommitError, Error, Peeled, PeeledView, Prepared, Ref, RefSnapshot, RefStore, RefTransaction,
-    RefView, Result, Target, TargetView,
+    RefView, Result, Target, TargetView, Wake, Watching,
 };
 
 use crate::errors::failed;
@@ -42,6 +42,10 @@ impl RefStore for PgRefs {
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {
         prepare::prepare(self, tx)
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        self.shared.watchers.watch(self.repository, wake)
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `retired` | chunks of a blob that was removed or replaced, and since when they have no name |
 //! | `reader` | a server that still reads such chunks |
 //! | `reserved` | the name of a blob that some stage will replace |
+//! | `moved` | a transaction of refs that happened lately: the names of the refs, or none for many |
 //!
 //! Names compare byte by byte. Layouts are numbered; a database of an older one is brought up
 //! to date when it is opened, one of a newer one is refused.
@@ -106,6 +107,17 @@ const LAYOUTS: &[&str] = &[
         PRIMARY KEY (chunks, node)
     );
     CREATE INDEX ON packhorse.reader (node);
+",
+    "
+    CREATE TABLE packhorse.moved (
+        number bigint GENERATED ALWAYS AS IDENTITY,
+        repository bigint NOT NULL,
+        names bytea,
+        xact xid8 NOT NULL DEFAULT pg_current_xact_id(),
+        happened timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    CREATE INDEX ON packhorse.moved (xact);
+    CREATE INDEX ON packhorse.moved (happened);
 ",
 ];
 

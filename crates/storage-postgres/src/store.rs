@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::refs::PgRefs;
 use crate::schema;
 use crate::tls::TlsOptions;
+use crate::watch::{WatchOptions, Watchers};
 
 /// How a database is used.
 #[derive(Clone)]
@@ -36,6 +37,11 @@ pub struct OpenOptions {
     pub lease: Duration,
     /// What a server has staged is dropped when it has not been seen for this long.
     pub staged_keep: Duration,
+    /// How often whoever watches refs looks without being notified by the database.
+    pub watch_poll: Duration,
+    /// Whether notifications are waited for, by one more connection: a pooler by transactions passes
+    /// none on.
+    pub listen: bool,
 }
 
 impl Default for OpenOptions {
@@ -47,6 +53,8 @@ impl Default for OpenOptions {
             lock_wait: Duration::from_secs(1),
             lease: Duration::from_secs(60),
             staged_keep: Duration::from_secs(60 * 60),
+            watch_poll: Duration::from_secs(1),
+            listen: true,
         }
     }
 }
@@ -62,6 +70,7 @@ pub(crate) struct Shared {
     // Before the connections, by which it takes its leave.
     pub node: Node,
     pub connections: Arc<Connections>,
+    pub watchers: Watchers,
     pub lock_wait: Duration,
     pub lease: Duration,
 }
@@ -114,7 +123,9 @@ impl PgStore {
         let connections = Arc::new(connections);
         let node = Node::start(&connections, options.lease, options.staged_keep)?;
         let (lock_wait, lease) = (options.lock_wait, options.lease);
-        let shared = Shared { connections, node, lock_wait, lease };
+        let watch = WatchOptions { poll: options.watch_poll, listen: options.listen };
+        let watchers = Watchers::new(&connections, watch);
+        let shared = Shared { connections, node, watchers, lock_wait, lease };
         Ok(PgStore { shared: Arc::new(shared) })
     }
 }
@@ -221,10 +232,12 @@ impl RepositoryStore for PgStore {
             "INSERT INTO packhorse.retired
                  SELECT chunks, clock_timestamp() FROM packhorse.blob WHERE repository = $1",
             "DELETE FROM packhorse.repository WHERE number = $1",
+            "INSERT INTO packhorse.moved (repository) VALUES ($1)",
         ] {
             connection.query_typed(statement, &[(&number, Type::INT8)]).map_err(failed())?;
         }
         connection.commit()?;
+        self.shared.watchers.announce(number, &[]);
         Ok(true)
     }
 }

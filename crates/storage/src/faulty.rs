@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     BlobMeta, BlobStore, BlobWriter, CommitError, Error, OpenBlob, Peel, Prepared, RefSnapshot,
-    RefStore, RefTransaction, Result, Stage,
+    RefStore, RefTransaction, Result, Stage, Wake, Watching,
 };
 
 /// What happens, and when. Writes are counted from 1 over all stores that share a [`Faults`].
@@ -293,6 +293,11 @@ impl RefStore for FaultyRefs {
         self.faults.write("prepare refs")?;
         let inner = self.inner.prepare(tx)?;
         Ok(Box::new(FaultyPrepared { inner, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        self.faults.read("watch refs")?;
+        self.inner.watch(wake)
     }
 
     fn tidy(&self, peel: &mut Peel<'_>) -> Result<usize> {

@@ -27,6 +27,7 @@ mod prefix;
 mod reflog;
 mod refs;
 mod repositories;
+mod watch;
 
 pub use blobs::{
     BlobMeta, BlobName, BlobStore, BlobWriter, OpenBlob, Stage, check_blob_name, check_list_prefix,
@@ -47,3 +48,4 @@ pub use refs::{
     RefTransaction, RefView, ReflogLine, Target, TargetView, single_line,
 };
 pub use repositories::{NewRepository, RepositoryStore, Stored, check_repository_name};
+pub use watch::{Bells, Moved, Wake, Watched, Watching};

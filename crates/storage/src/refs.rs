@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, IdView, ObjectId, RefName};
 
-use crate::{CommitError, Result};
+use crate::{CommitError, Result, Wake, Watching};
 
 /// What a ref points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +196,13 @@ pub trait RefStore: Send + Sync {
     /// After `Ok`, only the storage itself can make [`Prepared::commit`] fail. This is
     /// the place between git's "prepared" and "committed" hook states.
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError>;
+
+    /// Calls `wake` after changes of refs, whoever makes them: soon after each one, or once for
+    /// several, perhaps also when nothing changed. Once for all that happens while this is called.
+    ///
+    /// So whoever takes a snapshot after this, and again whenever he is called, sees every state
+    /// that stays; and one that is gone again before he looks, he may not.
+    fn watch(&self, wake: Wake) -> Result<Watching>;
 
     /// Prepares and commits. After `Ok` the change is durable.
     fn commit(&self, tx: RefTransaction) -> Result<(), CommitError> {

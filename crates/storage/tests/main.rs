@@ -24,6 +24,10 @@ fn memory_blobs() -> Arc<dyn BlobStore> {
 fn memory_conforms() {
     for hash in [HashKind::Sha1, HashKind::Sha256] {
         conformance::refs::run(hash, &|| memory_refs(hash));
+        conformance::watch::run(hash, &|| {
+            let refs = memory_refs(hash);
+            (refs.clone(), refs)
+        });
     }
     conformance::blobs::run(&memory_blobs);
     conformance::repositories::run(&|| Arc::new(MemoryRepositories::new()));
@@ -96,6 +100,10 @@ fn wrappers_conform() {
     let hash = HashKind::Sha1;
     conformance::refs::run(hash, &|| {
         Arc::new(FaultyRefs::new(memory_refs(hash), Faults::new(Fault::None)))
+    });
+    conformance::watch::run(hash, &|| {
+        let refs = memory_refs(hash);
+        (refs.clone(), Arc::new(FaultyRefs::new(refs, Faults::new(Fault::None))))
     });
 }
 

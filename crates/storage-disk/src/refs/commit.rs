@@ -12,6 +12,7 @@ use storage::{Change, CommitError, Error, Prepared, Result, Target};
 use super::loose::Loose;
 use super::prepare::{LockedEdit, PreparedFiles, Route};
 use crate::disk::Directories;
+use crate::events;
 
 impl Prepared for PreparedFiles<'_> {
     fn commit(mut self: Box<Self>) -> Result<(), CommitError> {
@@ -41,9 +42,13 @@ impl Prepared for PreparedFiles<'_> {
             packed.release();
         }
         // Gives up the locks of deleted refs and removes directories that are empty now.
+        let git_dir = &this.inner.dirs.git_dir;
+        let names = events::told_of(git_dir, this.edits.iter().map(|edit| &edit.edit));
         this.edits.clear();
         let synced = this.inner.disk.sync_directories(changed);
-        synced.map_err(|source| Error::io("syncing the refs", source).into())
+        synced.map_err(|source| Error::io("syncing the refs", source))?;
+        events::ring(git_dir, &names);
+        Ok(())
     }
 }
 

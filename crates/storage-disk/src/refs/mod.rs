@@ -19,10 +19,12 @@ use std::time::Duration;
 use gitconfig::Config;
 use object::HashKind;
 use storage::{
-    CommitError, Error, Peel, Prepared, RefSnapshot, RefStore, RefTransaction, ReflogPolicy, Result,
+    CommitError, Error, Peel, Prepared, RefSnapshot, RefStore, RefTransaction, ReflogPolicy,
+    Result, Wake, Watching,
 };
 
 use crate::disk::Disk;
+use crate::events;
 use crate::worktree::RefDirs;
 use packed_cache::PackedCache;
 
@@ -42,6 +44,8 @@ pub struct RefSettings {
     pub packed_refs_min: usize,
     /// The largest `packed-refs` that is read, in bytes. Default: 4 GiB.
     pub packed_refs_bytes_max: u64,
+    /// Whoever watches looks at the refs this often although nothing was heard. Default: a minute.
+    pub watch_poll: Duration,
 }
 
 impl Default for RefSettings {
@@ -52,6 +56,7 @@ impl Default for RefSettings {
             reflogs: ReflogPolicy::default(),
             packed_refs_min: 50,
             packed_refs_bytes_max: 4 << 30,
+            watch_poll: Duration::from_secs(60),
         }
     }
 }
@@ -106,6 +111,11 @@ impl RefStore for FilesRefs {
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {
         prepare::prepare(&self.inner, tx)
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        let Inner { dirs, settings, .. } = &*self.inner;
+        Ok(events::watch(dirs, settings.watch_poll, wake))
     }
 
     fn tidy(&self, peel: &mut Peel<'_>) -> Result<usize> {

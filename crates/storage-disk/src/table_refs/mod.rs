@@ -17,13 +17,14 @@ use reftable::Table;
 use reftable::stack::{LIST, parse_list};
 use storage::{
     BlobStore as _, CommitError, Error, Line, Prepared, RefSnapshot, RefStore, RefTransaction,
-    Result, Turn,
+    Result, Turn, Wake, Watching,
 };
 
 use storage_reftable::RefTables;
 
 use crate::blobs::DiskBlobs;
 use crate::disk::Disk;
+use crate::events;
 use crate::gitdir::read_limited;
 use crate::lock::{LockFile, lock_path};
 use crate::refs::RefSettings;
@@ -179,6 +180,11 @@ impl RefStore for TableRefs {
 
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError> {
         prepare::prepare(&self.inner, tx)
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        let Inner { dirs, settings, .. } = &*self.inner;
+        Ok(events::watch(dirs, settings.watch_poll, wake))
     }
 
     fn tidy(&self, _: &mut storage::Peel<'_>) -> Result<usize> {

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use object::RefName;
 use reftable::stack::format_list;
 use storage::{
     BlobStore as _, CommitError, Error, Prepared, RefEdit, RefTransaction, Result, Turn,
@@ -13,6 +14,7 @@ use storage_reftable::{RefTables, check_transaction};
 
 use super::Inner;
 use crate::disk::Directories;
+use crate::events;
 use crate::lock::LockFile;
 use crate::refs::shallow::ShallowUpdate;
 
@@ -24,6 +26,8 @@ struct PreparedTables<'a> {
     /// The new table, until it is listed.
     table: Option<PathBuf>,
     shallow: Option<ShallowUpdate>,
+    /// The refs it changes, if somebody wants to know.
+    names: Vec<RefName>,
 }
 
 pub(super) fn prepare(
@@ -31,7 +35,8 @@ pub(super) fn prepare(
     tx: RefTransaction,
 ) -> Result<Box<dyn Prepared + '_>, CommitError> {
     check_transaction(&tx.edits, inner.hash)?;
-    let mut prepared = PreparedTables { inner, lock: None, table: None, shallow: None };
+    let mut prepared =
+        PreparedTables { inner, lock: None, table: None, shallow: None, names: Vec::new() };
     if !tx.edits.is_empty() {
         let faults = inner.files.faults();
         let (lock, turn) = inner.lock()?;
@@ -40,6 +45,7 @@ pub(super) fn prepare(
         inner.check_intact(faults)?;
         prepared.write(&stack, &tx.edits, &lock)?;
         prepared.lock = Some((lock, turn));
+        prepared.names = events::told_of(&inner.dirs.git_dir, &tx.edits);
     }
     if !tx.shallow_add.is_empty() || !tx.shallow_remove.is_empty() {
         let settings = (&inner.disk, inner.settings.lock_wait);
@@ -88,6 +94,7 @@ impl Prepared for PreparedTables<'_> {
         }
         let synced = inner.disk.sync_directories(&changed);
         synced.map_err(|source| Error::io("syncing the refs", source))?;
+        events::ring(&inner.dirs.git_dir, &self.names);
         if has_table && let Err(error) = inner.compact() {
             // Nothing is lost, and the next one tries again.
             tracing::warn!(%error, "reftables were not made fewer");

@@ -11,3 +11,4 @@ mod read;
 mod support;
 mod table_refs;
 mod transaction;
+mod watch;

@@ -54,6 +54,43 @@ fn refs_conform(store: &dyn RepositoryStore) {
     }
 }
 
+/// With one server that writes and another that watches.
+fn watching_conforms(writer: &ObjectRepositories, watcher: &ObjectRepositories, hash: HashKind) {
+    let count = Mutex::new(0);
+    conformance::watch::run(hash, &|| {
+        let mut count = count.lock().expect("not poisoned");
+        *count += 1;
+        let name = format!("{}/w{count}", hash.name());
+        let refs = made(writer, &name, hash).refs;
+        (refs, watcher.parts(&name).expect("readable").expect("just made").refs)
+    });
+}
+
+/// Looks often, so that the tests do not wait.
+fn watchful() -> ObjectOptions {
+    let (watch_poll, watch_poll_max) = (Duration::from_millis(20), Duration::from_millis(100));
+    ObjectOptions { watch_poll, watch_poll_max, ..ObjectOptions::default() }
+}
+
+#[test]
+fn watching_conforms_in_memory() {
+    for hash in [HashKind::Sha1, HashKind::Sha256] {
+        let bucket: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (one, other) = (server_of(&bucket, &watchful()), server_of(&bucket, &watchful()));
+        watching_conforms(&one, &other, hash);
+    }
+    let alone = in_memory();
+    watching_conforms(&alone, &alone, HashKind::Sha1);
+}
+
+#[test]
+fn watching_conforms_in_a_real_bucket() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    let url = ceph.store().replacen('?', "/watched?", 1);
+    let open = || ObjectRepositories::open(&url, &watchful()).expect("opens");
+    watching_conforms(&open(), &open(), HashKind::Sha1);
+}
+
 fn blobs_conform(store: &dyn RepositoryStore) {
     let count = Mutex::new(0);
     conformance::blobs::run(&|| -> Arc<dyn BlobStore> {

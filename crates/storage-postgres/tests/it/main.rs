@@ -1,6 +1,7 @@
 //! The suite every backend runs, and what a database that others use too promises beyond it.
 
 mod tls;
+mod watch;
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};

@@ -46,9 +46,10 @@ pub(super) fn println_case(title: &str) {
     eprintln!("conformance: {title}");
 }
 
-struct Refs {
-    hash: HashKind,
-    store: Arc<dyn RefStore>,
+/// A store, and short words for what is done to it.
+pub(super) struct Refs {
+    pub hash: HashKind,
+    pub store: Arc<dyn RefStore>,
 }
 
 impl Refs {
@@ -56,30 +57,42 @@ impl Refs {
         ObjectId::from_bytes(&vec![number; self.hash.len()], self.hash).expect("the hash's length")
     }
 
-    fn target(&self, number: u8) -> Target {
+    pub fn target(&self, number: u8) -> Target {
         Target::Id(self.id(number))
     }
 
-    fn create(&self, name: &str, number: u8) -> RefEdit {
+    pub fn create(&self, name: &str, number: u8) -> RefEdit {
         edit(name, Expected::MustNotExist, Change::Update(self.target(number)))
     }
 
-    fn update(&self, name: &str, old: u8, new: u8) -> RefEdit {
+    pub fn update(&self, name: &str, old: u8, new: u8) -> RefEdit {
         let expected = Expected::MustExistAndMatch(self.target(old));
         edit(name, expected, Change::Update(self.target(new)))
     }
 
-    fn delete(&self, name: &str, old: u8) -> RefEdit {
+    pub fn delete(&self, name: &str, old: u8) -> RefEdit {
         edit(name, Expected::MustExistAndMatch(self.target(old)), Change::Delete)
     }
 
-    fn commit(&self, edits: Vec<RefEdit>) -> Result<(), CommitError> {
+    pub fn commit(&self, edits: Vec<RefEdit>) -> Result<(), CommitError> {
         self.store.commit(RefTransaction { edits, ..RefTransaction::default() })
     }
 
     #[track_caller]
-    fn must(&self, edits: Vec<RefEdit>) {
+    pub fn must(&self, edits: Vec<RefEdit>) {
         self.commit(edits).expect("the transaction is fine");
+    }
+
+    /// As `must`; tries again while somebody else holds a lock.
+    #[track_caller]
+    pub fn patient(&self, edits: Vec<RefEdit>) {
+        loop {
+            match self.commit(edits.clone()) {
+                Ok(()) => return,
+                Err(CommitError::Locked { .. } | CommitError::Storage(Error::Locked { .. })) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn get(&self, name: &str) -> Option<Target> {
@@ -91,7 +104,7 @@ impl Refs {
         })
     }
 
-    fn scan(&self, prefix: &str) -> Vec<(BString, Target)> {
+    pub fn scan(&self, prefix: &str) -> Vec<(BString, Target)> {
         let snapshot = self.store.snapshot().expect("a snapshot");
         let mut found = Vec::new();
         let mut visit = |view: crate::RefView<'_>| {
@@ -109,7 +122,7 @@ impl Refs {
     }
 }
 
-fn edit(name: &str, expected: Expected, change: Change) -> RefEdit {
+pub(super) fn edit(name: &str, expected: Expected, change: Change) -> RefEdit {
     let reflog = ReflogLine {
         committer: "A U Thor <author@example.com> 1700000000 +0000".into(),
         message: "conformance".into(),

@@ -10,8 +10,9 @@ use bstr::{BStr, BString, ByteSlice as _};
 use object::{HashKind, ObjectId, RefName};
 
 use crate::{
-    Change, CommitError, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot, RefStore,
-    RefTransaction, RefView, Result, Target, check_edits, check_ids, prefixes_of,
+    Bells, Change, CommitError, Moved, Peeled, PeeledView, Prepared, Ref, RefEdit, RefSnapshot,
+    RefStore, RefTransaction, RefView, Result, Target, Wake, Watching, check_edits, check_ids,
+    prefixes_of,
 };
 
 /// The strictest [`RefStore`].
@@ -22,6 +23,7 @@ pub struct MemoryRefs {
     writing: Mutex<bool>,
     written: Condvar,
     lock_wait: Duration,
+    bells: Bells<()>,
 }
 
 /// How long a transaction waits for another one before it is told [`CommitError::Locked`].
@@ -46,6 +48,7 @@ impl MemoryRefs {
             writing: Mutex::new(false),
             written: Condvar::new(),
             lock_wait: LOCK_WAIT_DEFAULT,
+            bells: Bells::default(),
         }
     }
 
@@ -78,6 +81,7 @@ impl RefStore for MemoryRefs {
         for edit in &tx.edits {
             next.verify(edit)?;
         }
+        let names = tx.edits.iter().map(|edit| edit.name.clone()).collect();
         for edit in tx.edits {
             next.apply(edit, self.hash);
         }
@@ -85,7 +89,11 @@ impl RefStore for MemoryRefs {
         for id in &tx.shallow_remove {
             next.shallow.remove(id);
         }
-        Ok(Box::new(PreparedMemory { next, token }))
+        Ok(Box::new(PreparedMemory { next, names, token }))
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Watching> {
+        Ok(Watching::new(self.bells.watch((), wake)))
     }
 }
 
@@ -101,12 +109,14 @@ impl Drop for Token<'_> {
 
 struct PreparedMemory<'a> {
     next: State,
+    names: Vec<RefName>,
     token: Token<'a>,
 }
 
 impl Prepared for PreparedMemory<'_> {
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
         *lock(&self.token.0.state) = Arc::new(self.next);
+        self.token.0.bells.ring(&(), Moved::Names(&self.names));
         Ok(())
     }
 }
