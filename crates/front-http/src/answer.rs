@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host::{Admitted, Caller, Refusal, Request as HostRequest, Road, Task};
+use host::{Admitted, Caller, NoCursor, Refusal, Request as HostRequest, Road, Task};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -14,7 +14,7 @@ use crate::request_body::discard;
 use crate::response_body::{Responder, ResponseBody, responder};
 use crate::route::{NoRoute, Route, route};
 use crate::server::Front;
-use crate::{download, smart, welcome};
+use crate::{download, events, smart, welcome};
 
 /// Answers one request, and logs it. Credentials and queries stay out of the log.
 pub(crate) async fn answer(
@@ -68,6 +68,7 @@ async fn dispatch(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming
             return on_thread(idle_timeout, page).await;
         }
         Err(NoRoute::NotFound) => not_found(),
+        Err(NoRoute::Cursor) => text(StatusCode::BAD_REQUEST, &NoCursor.to_string()),
         Err(NoRoute::Service) => text(StatusCode::FORBIDDEN, "Unsupported service"),
         Err(NoRoute::Method(allowed)) => {
             let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
@@ -98,6 +99,9 @@ fn run(
 ) {
     let Route { repository, task } = route;
     let (head, body) = request.into_parts();
+    let Ok(task) = resumed(task, &head.headers) else {
+        return responder.reply(text(StatusCode::BAD_REQUEST, &NoCursor.to_string()));
+    };
     let caller = Caller { name: None, address: Some(peer.ip()) };
     let asked = HostRequest { repository, task, caller, road: Road::Http };
     let admitted = match front.host.admit(asked) {
@@ -113,10 +117,26 @@ fn run(
     };
     match admitted.request().task {
         Task::File { .. } => send_file(&admitted, head.headers.get(header::RANGE), responder),
+        Task::Watch { .. } => match admitted.watch() {
+            Ok(watched) => responder.reply(events::reply(watched, front.settings.heartbeat)),
+            Err(refusal) => responder.reply(refused(&refusal)),
+        },
         Task::Smart { .. } if head.method == Method::HEAD => smart::head(&admitted, responder),
         Task::Smart { .. } => {
             smart::converse(admitted, &head.headers, body, &front.settings, responder);
         }
+    }
+}
+
+/// A task of somebody who may come back, and says where he was.
+fn resumed(task: Task, headers: &HeaderMap) -> Result<Task, NoCursor> {
+    let Some(last) = headers.get("last-event-id") else { return Ok(task) };
+    match task {
+        Task::Watch { prefixes, .. } => {
+            let since = last.to_str().map_err(|_| NoCursor)?.parse()?;
+            Ok(Task::Watch { since: Some(since), prefixes })
+        }
+        other => Ok(other),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod answer;
 mod download;
+mod events;
 mod reply;
 mod request_body;
 mod response_body;

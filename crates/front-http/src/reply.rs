@@ -31,14 +31,14 @@ pub(crate) fn refused(refusal: &Refusal) -> Reply {
     let status = match refusal {
         Refusal::NotFound { .. } => StatusCode::NOT_FOUND,
         Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
-        Refusal::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy { .. } | Refusal::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut reply = match status {
         StatusCode::NOT_FOUND => not_found(),
         _ => text(status, &refusal.words_for_peer()),
     };
-    if matches!(refusal, Refusal::Busy { .. }) {
+    if matches!(refusal, Refusal::Busy { .. } | Refusal::Crowded { .. }) {
         reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     reply

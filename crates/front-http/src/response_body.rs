@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use wire::Sink;
 
+use crate::events::EventStream;
 use crate::reply::Reply;
 use crate::rope::Rope;
 
@@ -25,6 +26,8 @@ pub(crate) enum ResponseBody {
     Whole(Option<Rope>),
     /// What a thread writes, until it says that it is done.
     Stream(Option<mpsc::Receiver<Batch>>),
+    /// What happens, until it ends.
+    Events(Box<EventStream>),
 }
 
 /// What goes through the queue of a streamed response.
@@ -59,6 +62,10 @@ impl Body for ResponseBody {
                 return Poll::Ready(rope.map(|rope| Ok(Frame::data(rope))));
             }
             ResponseBody::Stream(stream) => stream,
+            ResponseBody::Events(events) => {
+                let text = std::task::ready!(events.poll_text(context));
+                return Poll::Ready(text.map(|text| Ok(Frame::data(text.into()))));
+            }
         };
         let Some(queue) = stream else { return Poll::Ready(None) };
         queue.poll_recv(context).map(|batch| match batch {
@@ -78,6 +85,7 @@ impl Body for ResponseBody {
         match self {
             ResponseBody::Whole(rope) => rope.as_ref().is_none_or(Rope::is_empty),
             ResponseBody::Stream(queue) => queue.is_none(),
+            ResponseBody::Events(_) => false,
         }
     }
 
@@ -86,7 +94,7 @@ impl Body for ResponseBody {
             ResponseBody::Whole(rope) => {
                 SizeHint::with_exact(rope.as_ref().map_or(0, Rope::len) as u64)
             }
-            ResponseBody::Stream(_) => SizeHint::default(),
+            ResponseBody::Stream(_) | ResponseBody::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum NoRoute {
     Method(&'static str),
     /// `service=` names no service.
     Service,
+    /// `cursor=` is none.
+    Cursor,
 }
 
 /// Finds out what a request line asks for.
@@ -53,6 +55,12 @@ pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Ro
             }
         };
     }
+    if let Some(name) = path.strip_suffix(b"/events") {
+        return match method == Method::GET {
+            true => watch(name, uri.query().unwrap_or_default()),
+            false => Err(NoRoute::Method("GET")),
+        };
+    }
     let (name, path) = split_file(&path).ok_or(NoRoute::NotFound)?;
     match read {
         true => file(name, &path),
@@ -69,6 +77,26 @@ fn smart(
     let repository = RepositoryName::new(name).map_err(|_| NoRoute::NotFound)?;
     let protocol = protocol.of_service(service);
     Ok(Route { repository, task: Task::Smart { service, exchange, protocol } })
+}
+
+/// `?prefix=NAME&prefix=NAME&cursor=CURSOR`, all of them optional.
+fn watch(name: &[u8], query: &str) -> Result<Route, NoRoute> {
+    let repository = RepositoryName::new(name).map_err(|_| NoRoute::NotFound)?;
+    let value = |name: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let values: Vec<_> =
+            pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).collect();
+        values.into_iter().filter_map(decode)
+    };
+    let since = match value("cursor").next() {
+        Some(text) => {
+            let cursor = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+            Some(cursor.ok_or(NoRoute::Cursor)?)
+        }
+        None => None,
+    };
+    let prefixes = value("prefix").map(|prefix| prefix.to_vec().into()).collect();
+    Ok(Route { repository, task: Task::Watch { since, prefixes } })
 }
 
 fn file(name: &[u8], path: &str) -> Result<Route, NoRoute> {
@@ -144,6 +172,21 @@ mod tests {
         assert_eq!(object, "a File { path: \"objects/ab/cdef\" }");
         let key = routed(Method::HEAD, "/x/a.git/annex/objects/f87/4d5/K/K").expect("a route");
         assert_eq!(key, "x/a.git File { path: \"annex/objects/f87/4d5/K/K\" }");
+    }
+
+    #[test]
+    fn urls_of_events() {
+        let all = routed(Method::GET, "/a/b.git/events").expect("a route");
+        assert_eq!(all, "a/b.git Watch { since: None, prefixes: [] }");
+        let cursor = "00000000000000000000000000000007";
+        let query = format!("prefix=refs/heads/&cursor={cursor}&prefix=refs%2Ftags");
+        let some = routed(Method::GET, &format!("/a/events?{query}")).expect("a route");
+        assert_eq!(
+            some,
+            "a Watch { since: Some(Cursor(7)), prefixes: [\"refs/heads/\", \"refs/tags\"] }"
+        );
+        assert_eq!(routed(Method::GET, "/a/events?cursor=7"), Err(NoRoute::Cursor));
+        assert_eq!(routed(Method::POST, "/a/events"), Err(NoRoute::Method("GET")));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct HttpSettings {
     /// Bytes of a request that are taken in although the answer is known, so that the client
     /// comes to read it. A client that sends more finds the connection closed.
     pub discarded_bytes_max: u64,
+    /// Silence after which whoever watches is told that the connection is alive.
+    pub heartbeat: Duration,
 }
 
 impl Default for HttpSettings {
@@ -46,6 +48,7 @@ impl Default for HttpSettings {
             connections_max: 1024,
             streams_per_connection_max: 32,
             discarded_bytes_max: 1 << 30,
+            heartbeat: Duration::from_secs(30),
         }
     }
 }
@@ -90,6 +93,7 @@ impl Server {
         }
         drop(listener);
         drop(front);
+        self.host.end_watching();
         let drained = async {
             graceful.shutdown().await;
             // Requests whose client is gone: a push may be about to move refs.

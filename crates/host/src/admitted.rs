@@ -7,7 +7,7 @@ use bstr::BString;
 use repository::Repository;
 use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings};
 use serve::upload::UploadPack;
-use serve::{Error, Exchange, Namespace};
+use serve::{Error, Exchange, HiddenRefs, Namespace};
 use wire::{Protocol, Service, Sink};
 
 use crate::dumb;
@@ -15,6 +15,7 @@ use crate::dumb_file::DumbFile;
 use crate::settings::Settings;
 use crate::turns::Turns;
 use crate::upkeep::Keeper;
+use crate::watch::{Hub, View, WatchedRefs};
 use crate::{Found, Location, Place, Refusal, Request, Task};
 
 /// Proof that a request may run. Only [`crate::Host::admit`] makes one.
@@ -26,8 +27,14 @@ pub struct Admitted {
     request: Request,
     settings: Settings,
     _place: Place,
-    keeper: Arc<Keeper>,
-    turns: Arc<Turns>,
+    rooms: Rooms,
+}
+
+/// What all requests of a host share.
+pub(crate) struct Rooms {
+    pub keeper: Arc<Keeper>,
+    pub turns: Arc<Turns>,
+    pub hub: Arc<Hub>,
 }
 
 impl Admitted {
@@ -36,11 +43,10 @@ impl Admitted {
         request: Request,
         settings: Settings,
         place: Place,
-        keeper: Arc<Keeper>,
-        turns: Arc<Turns>,
+        rooms: Rooms,
     ) -> Self {
         let Found { repository, exported_name: name, location } = found;
-        Admitted { repository, name, location, request, settings, _place: place, keeper, turns }
+        Admitted { repository, name, location, request, settings, _place: place, rooms }
     }
 
     /// The request that was let in.
@@ -65,7 +71,7 @@ impl Admitted {
         if let (Ok(outcome), Some(location)) = (&result, &self.location)
             && !outcome.updated.is_empty()
         {
-            self.keeper.note(location);
+            self.rooms.keeper.note(location);
         }
         match &result {
             Ok(outcome) => tracing::debug!(
@@ -107,7 +113,7 @@ impl Admitted {
             limits: &self.settings.limits,
             namespace: self.namespace()?,
             server: &self.settings.server,
-            gate: &self.turns.gate(&self.request.caller),
+            gate: &self.rooms.turns.gate(&self.request.caller),
             budget: &self.settings.fetch_budget,
             now: self.settings.now,
         }
@@ -164,6 +170,25 @@ impl Admitted {
             email: variable("GIT_COMMITTER_EMAIL")
                 .unwrap_or_else(|| format!("{name}@packhorse.invalid").into()),
         }
+    }
+
+    /// Begins to watch what the request asks for.
+    ///
+    /// # Errors
+    /// [`Refusal::Crowded`], [`Refusal::Unavailable`].
+    pub fn watch(self) -> Result<WatchedRefs, Refusal> {
+        let not_found = || Refusal::NotFound { name: self.name.clone() };
+        let Task::Watch { since, prefixes } = &self.request.task else { return Err(not_found()) };
+        let location = self.location.as_ref().ok_or_else(not_found)?;
+        let namespace = self.namespace().map_err(|error| Refusal::Unavailable {
+            name: self.name.clone(),
+            reason: error.to_string(),
+        })?;
+        let hidden = HiddenRefs::from_config(self.repository.config(), "uploadpack");
+        let refs = self.repository.refs();
+        let subscription = self.rooms.hub.subscribe((location, &self.name), refs, *since)?;
+        let view = View { hidden, namespace, prefixes: prefixes.clone() };
+        Ok(WatchedRefs::new(subscription, view))
     }
 
     /// Opens the file a dumb client asked for.

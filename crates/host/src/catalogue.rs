@@ -113,6 +113,7 @@ impl Catalogue {
             objects_dir: variable("GIT_OBJECT_DIRECTORY").map(PathBuf::from),
             alternate_dirs: variable("GIT_ALTERNATE_OBJECT_DIRECTORIES"),
             variable,
+            watch_poll: settings.watch.disk_poll,
             ..OpenOptions::default()
         };
         Catalogue {

@@ -18,6 +18,7 @@ mod search;
 mod settings;
 mod turns;
 mod upkeep;
+mod watch;
 
 pub use admitted::Admitted;
 pub use catalogue::Catalogue;
@@ -36,14 +37,17 @@ pub use settings::{PushAccess, Settings, Variable};
 pub use storage_disk::{OwnerContext, expand_user};
 pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
+pub use watch::{Cursor, NoCursor, ShownMove, Told, WatchSettings, WatchedRefs};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use admitted::Rooms;
 use bstr::BString;
 use catalogue::Found;
 use turns::Turns;
 use upkeep::Keeper;
+use watch::Hub;
 
 /// A server's repositories and rules. Shared by all front-ends of a process.
 pub struct Host {
@@ -53,6 +57,7 @@ pub struct Host {
     sessions: AtomicU64,
     keeper: Arc<Keeper>,
     turns: Arc<Turns>,
+    hub: Arc<Hub>,
 }
 
 impl Host {
@@ -65,6 +70,7 @@ impl Host {
             settings.memory_freed,
         ));
         let catalogue = Arc::new(catalogue);
+        let hub = Arc::new(Hub::new(settings.watch.clone()));
         Host {
             catalogue,
             settings,
@@ -72,6 +78,7 @@ impl Host {
             sessions: AtomicU64::default(),
             keeper,
             turns,
+            hub,
         }
     }
 
@@ -100,6 +107,11 @@ impl Host {
         Ok(self.catalogue.list(most))
     }
 
+    /// Tells everybody who watches that it is over: the server is about to end.
+    pub fn end_watching(&self) {
+        self.hub.end();
+    }
+
     /// Requests that are being answered.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
@@ -123,7 +135,8 @@ impl Host {
         let (mut settings, keeper) = (self.settings.clone(), self.keeper.clone());
         settings.server.session_id = self.session_id();
         let turns = self.turns.clone();
-        Ok(Admitted::new(found, request, settings, place, keeper, turns))
+        let rooms = Rooms { keeper, turns, hub: self.hub.clone() };
+        Ok(Admitted::new(found, request, settings, place, rooms))
     }
 
     /// Unique on this machine, and built as git's session ids are: time, process, and the

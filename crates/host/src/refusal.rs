@@ -22,6 +22,14 @@ pub enum Refusal {
         /// The setting.
         requests_max: usize,
     },
+    /// As much is watched as is allowed.
+    #[error("as much is watched as this server allows ({setting} = {most}); try again later")]
+    Crowded {
+        /// The bound.
+        most: usize,
+        /// The setting.
+        setting: &'static str,
+    },
     /// The repository is there but cannot be served.
     #[error("repository '{name}' cannot be served: {reason}")]
     Unavailable {

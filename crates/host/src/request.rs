@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use bstr::BString;
 use gitconfig::Config;
 use serve::Exchange;
 use wire::{Protocol, Service};
 
-use crate::{Refusal, RepositoryName};
+use crate::{Cursor, Refusal, RepositoryName};
 
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +34,13 @@ pub enum Task {
     File {
         /// Its path inside the repository, for example `info/refs`.
         path: String,
+    },
+    /// To be told what becomes of refs.
+    Watch {
+        /// How the refs were when the caller saw them last.
+        since: Option<Cursor>,
+        /// How the names begin that he wants to hear of; none stand for all.
+        prefixes: Vec<BString>,
     },
 }
 
@@ -72,7 +80,9 @@ impl Request {
     pub(crate) fn check_allowed_by(&self, config: &Config) -> Result<(), Refusal> {
         let key = match (self.road, &self.task) {
             (Road::Stdio, _) => return Ok(()),
-            (Road::Http, Task::Smart { service: Service::UploadPack, .. }) => "http.uploadpack",
+            (Road::Http, Task::Smart { service: Service::UploadPack, .. } | Task::Watch { .. }) => {
+                "http.uploadpack"
+            }
             (Road::Http, Task::Smart { service: Service::ReceivePack, .. }) => "http.receivepack",
             (Road::Http, Task::File { .. }) => "http.getanyfile",
         };

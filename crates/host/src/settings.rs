@@ -9,7 +9,7 @@ use serve::ServerInfo;
 use serve::hooks::{HookEnvironment, HookLimits};
 use wire::Limits;
 
-use crate::{Caller, FetchBudget, Refusal, TurnSettings, UpkeepSettings};
+use crate::{Caller, FetchBudget, Refusal, TurnSettings, UpkeepSettings, WatchSettings};
 
 /// Who may push, until accounts exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Settings {
     pub fetch_budget: FetchBudget,
     /// How repositories are maintained behind the traffic.
     pub upkeep: UpkeepSettings,
+    /// What watching may cost.
+    pub watch: WatchSettings,
     /// What one request may hold.
     pub limits: Limits,
     /// Settings of the engine.
@@ -96,6 +98,7 @@ impl Default for Settings {
             turns: TurnSettings::default(),
             fetch_budget: FetchBudget::default(),
             upkeep: UpkeepSettings::default(),
+            watch: WatchSettings::default(),
             limits: Limits::default(),
             engine: repository::Settings::default(),
             server: ServerInfo {

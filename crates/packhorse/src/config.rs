@@ -36,6 +36,9 @@ pub struct FileConfig {
     /// Maintenance behind the traffic.
     #[serde(default)]
     pub maintenance: MaintenanceConfig,
+    /// Telling who wants to know what becomes of refs.
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// The folder this file lies in, from which paths in it are seen.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -132,6 +135,28 @@ pub struct MaintenanceConfig {
     pub share_under_load_percent: Option<u32>,
     /// Threads of one round.
     pub threads: Option<NonZeroUsize>,
+}
+
+/// The `[watch]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchConfig {
+    /// Subscriptions at the same time.
+    pub subscribers_max: Option<usize>,
+    /// Refs that are known while somebody subscribes, of all repositories together.
+    pub refs_max: Option<usize>,
+    /// Changed refs of one repository that are remembered for those who are late.
+    pub remembered_max: Option<usize>,
+    /// How long a repository is watched on when nobody subscribes to it any more, milliseconds.
+    pub linger_ms: Option<u64>,
+    /// How long a store that failed is left alone, milliseconds.
+    pub retry_ms: Option<u64>,
+    /// Threads that look at refs.
+    pub threads: Option<NonZeroUsize>,
+    /// How often refs on a disk are looked at although nothing was heard, milliseconds.
+    pub disk_poll_ms: Option<u64>,
+    /// Silence after which a subscriber is told that the connection is alive, milliseconds.
+    pub heartbeat_ms: Option<u64>,
 }
 
 /// The `[limits]` table.

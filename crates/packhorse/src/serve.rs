@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::{HttpSettings, Server};
-use host::{Catalogue, Host, Listed, MemoryPool, PushAccess, Settings, UpkeepSettings};
+use host::{
+    Catalogue, Host, Listed, MemoryPool, PushAccess, Settings, UpkeepSettings, WatchSettings,
+};
 use tokio::net::TcpListener;
 
 use crate::cli::ServeOptions;
-use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig};
+use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig, WatchConfig};
 use crate::machine;
 use crate::store::{StoreUrl, StoresConfig, store_url};
 
@@ -105,10 +107,14 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
         push_access,
         create_on_push: options.create_on_push || file.create_on_push,
         upkeep: upkeep_settings(&file.maintenance),
+        watch: watch_settings(&file.watch),
         memory_freed: machine::memory_freed,
         ..Settings::default()
     };
     let mut http = HttpSettings::default();
+    if let Some(heartbeat) = file.watch.heartbeat_ms {
+        http.heartbeat = Duration::from_millis(heartbeat);
+    }
     set_limits(&file.limits, &mut settings, &mut http);
     let served = served(&options, &file)?;
     Ok(Plan { served, listen, allow_anonymous_push, settings, http })
@@ -163,6 +169,20 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     set(limits.delta_cache_bytes, &mut settings.engine.delta_cache_bytes);
     set(limits.object_bytes_max, &mut settings.engine.object_bytes_max);
     set(limits.fresh_delta_bytes_max, &mut settings.engine.fresh_delta_bytes_max);
+}
+
+fn watch_settings(config: &WatchConfig) -> WatchSettings {
+    let default = WatchSettings::default();
+    let ms = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
+    WatchSettings {
+        subscribers_max: config.subscribers_max.unwrap_or(default.subscribers_max),
+        refs_max: config.refs_max.unwrap_or(default.refs_max),
+        remembered_max: config.remembered_max.unwrap_or(default.remembered_max),
+        linger: ms(config.linger_ms, default.linger),
+        retry: ms(config.retry_ms, default.retry),
+        threads: config.threads.map_or(default.threads, NonZeroUsize::get),
+        disk_poll: ms(config.disk_poll_ms, default.disk_poll),
+    }
 }
 
 fn upkeep_settings(config: &MaintenanceConfig) -> UpkeepSettings {

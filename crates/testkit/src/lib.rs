@@ -7,6 +7,7 @@
 
 mod ceph;
 mod crashes;
+mod event_source;
 mod git;
 mod patience;
 mod postgres;
@@ -18,6 +19,7 @@ mod transcript;
 
 pub use ceph::Ceph;
 pub use crashes::for_every_crash;
+pub use event_source::{EventSource, SentEvent};
 pub use git::{GitOutput, RealGit};
 pub use patience::{HUNG, wait_until};
 pub use postgres::Postgres;

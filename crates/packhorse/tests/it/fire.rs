@@ -1,22 +1,26 @@
 //! Several servers of the same repositories, under pushes and clones, while servers are killed and their
-//! connections to the store are cut: what was acknowledged stays, and no ref goes back.
+//! connections to the store are cut: what was acknowledged stays, no ref goes back, and who listens
+//! misses nothing.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::{Ceph, Postgres, Random, RealGit, Scenario, ServerProcess, wait_until};
+use testkit::{Ceph, HUNG, Postgres, Random, RealGit, Scenario, ServerProcess, wait_until};
 
 use crate::serving::packhorse;
+use crate::watch::{Follower, listed};
 
 const NODES: usize = 3;
 const REPOSITORIES: usize = 2;
+const LISTENERS: usize = 4;
 
 /// How much is done: more with `cargo xtask soak`.
 struct Size {
@@ -201,6 +205,28 @@ fn acknowledged(pushers: &[Pusher], repository: usize) -> Vec<(String, String)> 
     those.map(|pusher| (pusher.branch.clone(), read(pusher))).collect()
 }
 
+/// Refs by name.
+type Refs = BTreeMap<String, String>;
+
+/// Listens to one server after the other, until what is known is what there is in the end.
+fn listen(git: &RealGit, nodes: &[Node], repository: usize, end: &OnceLock<Refs>) -> Follower {
+    let mut random = Random::new(repository as u64 + 1000);
+    let mut node = &nodes[repository % NODES];
+    let mut follower = Follower::new(node.url(repository));
+    let mut until = None;
+    while end.get() != Some(&follower.known) {
+        if end.get().is_some() {
+            let until = *until.get_or_insert(Instant::now() + HUNG);
+            assert!(Instant::now() < until, "missed: {:?}, not {end:?}", follower.known);
+        } else if random.one_in(20) {
+            node = &nodes[random.below(NODES)];
+        }
+        follower.moves_to(node.url(repository));
+        follower.follow(git, Duration::from_millis(100));
+    }
+    follower
+}
+
 fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
     let git = RealGit::new();
     let size = size();
@@ -229,11 +255,18 @@ fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
             Pusher { work, repository, branch: format!("own-{number}"), acknowledged }
         })
         .collect();
+    let ends = [const { OnceLock::new() }; REPOSITORIES];
     let begun = Instant::now();
     let (stop, pushing, clones) =
         (AtomicBool::new(false), AtomicUsize::new(size.pushers), AtomicUsize::new(0));
     thread::scope(|scope| {
         let trouble = scope.spawn(|| make_trouble(&nodes, &git, &config, &stop, seed));
+        let listeners: Vec<_> = (0..LISTENERS)
+            .map(|number| {
+                let (git, nodes, end) = (&git, &nodes, &ends[number % REPOSITORIES]);
+                scope.spawn(move || listen(git, nodes, number % REPOSITORIES, end))
+            })
+            .collect();
         for (number, pusher) in pushers.iter().enumerate() {
             let (git, nodes, pushing) = (&git, &nodes, &pushing);
             scope.spawn(move || {
@@ -275,6 +308,17 @@ fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
         wait_until("all have pushed", || pushing.load(Ordering::SeqCst) == 0);
         stop.store(true, Ordering::SeqCst);
         assert!(trouble.join().expect("nothing of it fails") > 0);
+        for (repository, end) in ends.iter().enumerate() {
+            let refs = listed(&git, &nodes[0].url(repository)).expect("all is whole again");
+            end.set(refs).expect("set once");
+        }
+        let (mut heard, mut lists) = (0, 0);
+        for listener in listeners {
+            let follower = listener.join().expect("they miss nothing");
+            (heard, lists) = (heard + follower.heard, lists + follower.listed);
+        }
+        println!("{heard} changes were heard, refs were listed {lists} times");
+        assert!(heard > 0);
     });
     // Everybody sees the same, and all of it.
     for repository in 0..REPOSITORIES {

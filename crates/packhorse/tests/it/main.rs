@@ -30,3 +30,4 @@ mod stdio;
 mod stop;
 mod store;
 mod table;
+mod watch;

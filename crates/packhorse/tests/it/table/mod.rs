@@ -42,6 +42,7 @@ const TABLE: &[Row] = &[
     ("deep-chain", |door, name| scenarios::shape(door, name, Scenario::deep_delta_chain(60))),
     ("bad-packs", faults::bad_packs),
     ("cut-off", faults::cut_off),
+    ("watch", scenarios::watch),
     ("names", faults::names),
 ];
 
@@ -162,6 +163,14 @@ impl Door {
         match &self.way {
             Way::Http(server) => server.url(name),
             Way::Stdio => format!("ssh://host/{name}"),
+        }
+    }
+
+    /// Where events come from, of doors that tell of them.
+    fn events(&self, name: &str) -> Option<String> {
+        match &self.way {
+            Way::Http(server) => Some(server.url(&format!("{name}/events"))),
+            Way::Stdio => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use testkit::{RealGit, Scenario};
+use testkit::{EventSource, RealGit, Scenario};
 
 use super::Door;
 
@@ -273,4 +273,43 @@ pub fn shape(door: &Door, name: &str, scenario: Scenario) {
     let tree = ["ls-tree", "-r", "-z", "HEAD"];
     assert_eq!(git.ok(&partial, &tree), git.ok(&source, &tree));
     assert_eq!(row.door.url(name), row.url);
+}
+
+/// Who subscribes hears of pushes, and of what he missed.
+pub fn watch(door: &Door, name: &str) {
+    let row = Row::new(door, name);
+    let git = row.git;
+    row.pushed(Scenario::criss_cross(2));
+    let work = row.clone("work", &["-q"]);
+    let push = |what: &str| git.ok(&work, &["push", "-q", "origin", what]);
+    git.commit_file(&work, "file", "one");
+    push("HEAD:refs/heads/main");
+    let Some(events) = door.events(name) else { return };
+    let one = git.rev_parse(&work, "HEAD").to_string();
+    let mut source = EventSource::open(&events, None).expect("subscribed");
+    source.expect("at");
+    git.commit_file(&work, "file", "two");
+    let two = git.rev_parse(&work, "HEAD").to_string();
+    push("HEAD:refs/heads/main");
+    let event = source.expect("refs");
+    let main = "refs/heads/main".to_owned();
+    assert_eq!(event.moves(), [(main.clone(), Some(one.clone()), Some(two.clone()))]);
+    let cursor = source.last_id.clone().expect("a cursor");
+    drop(source);
+    // While he is away.
+    push("HEAD:refs/tags/v1");
+    push(":refs/tags/v1");
+    push(&format!("+{one}:refs/heads/main"));
+    let mut source = EventSource::open(&events, Some(&cursor)).expect("subscribed");
+    source.expect("at");
+    // Several may have become one on the way, or nothing.
+    let mut known = Some(two);
+    while known.as_ref() != Some(&one) {
+        for (name, old, new) in source.expect("refs").moves() {
+            if name == main {
+                assert_eq!(old, known);
+                known = new;
+            }
+        }
+    }
 }

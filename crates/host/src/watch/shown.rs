@@ -1,0 +1,195 @@
+//! What one caller is told: what he may see of what happened, and asked for.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bstr::{BStr, BString};
+use serve::{HiddenRefs, Namespace};
+use storage::Target;
+
+use super::feed::{Next, Subscription};
+use super::{Cursor, Event};
+
+/// A caller's subscription.
+pub struct WatchedRefs {
+    subscription: Subscription,
+    view: View,
+    cursor: Cursor,
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// This is how the refs are, or how he knows them already; what he lists from now on has it all.
+    At(Cursor),
+    /// What became of refs he may see, and how all are after it.
+    Moved(Cursor, Vec<ShownMove>),
+    /// More happened than is remembered. He has to list the refs, from now on.
+    Relist(Cursor),
+    /// That was all: the repository is gone, or the server ends.
+    End,
+}
+
+/// What became of one ref, by the names the caller knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownMove {
+    /// The full name.
+    pub name: BString,
+    /// What it was: an id, or `ref: NAME`. `None` when it was not there.
+    pub old: Option<BString>,
+    /// What it is.
+    pub new: Option<BString>,
+}
+
+/// What of the refs is seen.
+pub(crate) struct View {
+    pub hidden: HiddenRefs,
+    pub namespace: Namespace,
+    /// How names begin; none stand for all.
+    pub prefixes: Vec<BString>,
+}
+
+impl View {
+    fn shown<'a>(&self, stored: &'a BStr) -> Option<&'a BStr> {
+        let shown = self.namespace.shown(stored);
+        if self.hidden.hides(shown, stored) {
+            return None;
+        }
+        let is_asked_for = |name: &&BStr| {
+            self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| name.starts_with(prefix))
+        };
+        shown.filter(is_asked_for)
+    }
+
+    fn target(&self, target: &Target) -> BString {
+        match target {
+            Target::Symbolic(name) => {
+                let stored = name.as_bstr();
+                let name = self.namespace.shown(stored).unwrap_or(stored);
+                format!("ref: {name}").into()
+            }
+            Target::Id(id) => id.to_string().into(),
+        }
+    }
+
+    fn moves(&self, event: &Event) -> Vec<ShownMove> {
+        let moves = event.moves.iter().filter_map(|one| {
+            Some(ShownMove {
+                name: self.shown(one.name.as_bstr())?.to_owned(),
+                old: one.old.as_ref().map(|target| self.target(target)),
+                new: one.new.as_ref().map(|target| self.target(target)),
+            })
+        });
+        moves.collect()
+    }
+}
+
+impl WatchedRefs {
+    pub(crate) fn new(subscription: Subscription, view: View) -> Self {
+        WatchedRefs { subscription, view, cursor: Cursor::default() }
+    }
+
+    /// How the refs were after all that was told, or passed over because he does not see it. Who
+    /// comes back with it misses nothing.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// What comes next; the waker is called when there is something.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Told> {
+        loop {
+            let told = match std::task::ready!(self.subscription.poll_next(context)) {
+                Next::At(cursor) => Told::At(cursor),
+                Next::Relist(cursor) => Told::Relist(cursor),
+                Next::End => return Poll::Ready(Told::End),
+                Next::Event(event) => Told::Moved(event.cursor, self.view.moves(&event)),
+            };
+            match &told {
+                Told::At(cursor) | Told::Relist(cursor) | Told::Moved(cursor, _) => {
+                    self.cursor = *cursor;
+                }
+                Told::End => {}
+            }
+            if !matches!(&told, Told::Moved(_, moves) if moves.is_empty()) {
+                return Poll::Ready(told);
+            }
+        }
+    }
+
+    /// As [`WatchedRefs::poll_next`], for a thread that waits; `None` when nothing comes for so long.
+    pub fn next_within(&mut self, most: Duration) -> Option<Told> {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let end = Instant::now() + most;
+        loop {
+            if let Poll::Ready(told) = self.poll_next(&mut Context::from_waker(&waker)) {
+                return Some(told);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object::RefName;
+
+    use super::super::RefMove;
+    use super::*;
+
+    fn event(names: &[&str]) -> Event {
+        let target =
+            Target::Symbolic(RefName::new("refs/namespaces/a/refs/heads/x").expect("valid"));
+        let moves = names.iter().map(|name| RefMove {
+            name: RefName::new(*name).expect("valid"),
+            old: None,
+            new: Some(target.clone()),
+        });
+        Event { before: Cursor(1), cursor: Cursor(2), moves: moves.collect() }
+    }
+
+    fn seen(view: &View, names: &[&str]) -> Vec<String> {
+        let moves = view.moves(&event(names)).into_iter();
+        moves.map(|one| format!("{} {}", one.name, one.new.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn each_sees_his_own() {
+        let names = [
+            "HEAD",
+            "refs/heads/x",
+            "refs/namespaces/a/refs/heads/y",
+            "refs/pull/1",
+            "refs/tags/v",
+        ];
+        let to = "ref: refs/namespaces/a/refs/heads/x";
+        let all = View {
+            hidden: HiddenRefs::new(["refs/pull"]),
+            namespace: Namespace::default(),
+            prefixes: Vec::new(),
+        };
+        let others = ["HEAD", names[1], names[2], names[4]];
+        assert_eq!(seen(&all, &names), others.map(|name| format!("{name} {to}")));
+        let some = View { prefixes: vec!["refs/tags/".into(), "HE".into()], ..all };
+        assert_eq!(seen(&some, &names), ["HEAD", "refs/tags/v"].map(|name| format!("{name} {to}")));
+        let inside = View {
+            hidden: HiddenRefs::default(),
+            namespace: Namespace::new(b"a").expect("a name"),
+            prefixes: Vec::new(),
+        };
+        assert_eq!(seen(&inside, &names), ["refs/heads/y ref: refs/heads/x"]);
+    }
+}
