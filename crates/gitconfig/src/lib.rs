@@ -17,6 +17,7 @@ mod number;
 mod path;
 mod standard;
 mod wildmatch;
+mod write;
 
 pub use config::{BoolOrString, Config};
 pub use entry::{Entry, Scope};
@@ -24,3 +25,4 @@ pub use error::{ConfigError, NumberFault};
 pub use grammar::{RawEntry, SyntaxError, scan};
 pub use include::{IncludeContext, Limits};
 pub use number::{parse_bool, parse_signed, parse_unsigned};
+pub use write::{NoKey, entry_text};

@@ -173,6 +173,46 @@ pub enum RepoCommand {
         #[arg(value_name = "URL")]
         store: String,
     },
+    /// Make a repository that begins with the branches and tags of another one in the same store,
+    /// and borrows its objects.
+    Fork {
+        /// STORE#NAME.
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// The new name in the store.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How long to wait for maintenance of FROM, seconds.
+        #[arg(long, value_name = "N", default_value_t = 600)]
+        wait: u64,
+    },
+    /// Show the configuration of a repository in a store, or change it.
+    Config {
+        /// STORE#NAME.
+        #[arg(value_name = "REPOSITORY")]
+        repository: String,
+        /// A key, as git config takes it.
+        #[arg(value_name = "KEY", requires = "value")]
+        key: Option<String>,
+        /// Its value from now on.
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: Option<String>,
+        /// Put this file in place of all that is set; - for standard input.
+        #[arg(long = "replace-with", value_name = "FILE", conflicts_with = "key", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Copy what a fork borrows into it: it borrows no more.
+    Separate {
+        /// STORE#NAME.
+        #[arg(value_name = "REPOSITORY")]
+        repository: String,
+        /// How long requests that began before have to end, seconds.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        grace: u64,
+        /// Print nothing but errors.
+        #[arg(long, short)]
+        quiet: bool,
+    },
     /// Remove a repository from a store, with all that is in it.
     Remove {
         /// STORE#NAME.

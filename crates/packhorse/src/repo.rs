@@ -1,12 +1,13 @@
 //! `packhorse repo`: repositories from one place to another, and whether they are whole.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::{HashKind, RefName};
-use repository::{Progress, Repository, Silent, transfer, verify};
+use repository::{Progress, Repository, Silent, forks, transfer, verify};
 use storage::{NewRepository, Parts, RepositoryStore, Target};
 
 use crate::cli::{CopyOptions, RepoCommand};
@@ -15,6 +16,8 @@ use crate::terminal::Terminal;
 
 /// Names that are asked for at a time.
 const PAGE: usize = 1000;
+/// How long somebody else may have a list that is to be changed.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// The branch of a repository whose `HEAD` names none.
 const BRANCH_DEFAULT: &str = "main";
 
@@ -43,6 +46,16 @@ pub fn run(command: &RepoCommand) -> ExitCode {
         }
         RepoCommand::Fsck { repositories, quiet } => fsck(&mut stores, repositories, *quiet),
         RepoCommand::List { store } => list(store),
+        RepoCommand::Fork { from, name, wait } => fork(&mut stores, from, name, *wait),
+        RepoCommand::Separate { repository, grace, quiet } => {
+            separate(&mut stores, repository, *grace, *quiet)
+        }
+        RepoCommand::Config { repository, key, value, file } => configure(
+            &mut stores,
+            repository,
+            key.as_deref().zip(value.as_deref()),
+            file.as_deref(),
+        ),
         RepoCommand::Remove { repository } => remove(&mut stores, repository),
     };
     match done {
@@ -292,11 +305,83 @@ fn list(url: &str) -> Result<bool, String> {
     }
 }
 
+fn fork(stores: &mut Stores, from: &str, name: &str, wait: u64) -> Result<bool, String> {
+    let Place::Named { store, name: lender, url } = &stores.place(from)? else {
+        return Err(format!(
+            "'{from}' is not in a store; of a directory, git clone --shared makes one"
+        ));
+    };
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    let made = forks::fork(&**store, lender, name, Duration::from_secs(wait));
+    match made.map_err(|error| format!("{from}: {error}"))? {
+        true => Ok(true),
+        false => Err(format!("there is a repository at '{url}#{name}'")),
+    }
+}
+
+/// Shows a repository's configuration, sets a key at its end, or puts a file in its place.
+fn configure(
+    stores: &mut Stores,
+    text: &str,
+    set: Option<(&str, &str)>,
+    file: Option<&Path>,
+) -> Result<bool, String> {
+    let Place::Named { store, name, .. } = &stores.place(text)? else {
+        return Err(format!("'{text}' is not in a store; git config is for directories"));
+    };
+    let words = |error: &dyn std::fmt::Display| format!("{text}: {error}");
+    let found = store.find(name).map_err(|error| words(&error))?;
+    let found = found.ok_or_else(|| format!("there is no repository at '{text}'"))?;
+    let config = match (set, file) {
+        (None, None) => {
+            let mut out = io::stdout().lock();
+            return out.write_all(&found.config).map(|()| true).map_err(|error| words(&error));
+        }
+        (Some((key, value)), _) => {
+            let lines = gitconfig::entry_text(key, value).map_err(|error| words(&error))?;
+            [&*found.config, b"\n", lines.as_bytes()].concat()
+        }
+        (None, Some(file)) if file == Path::new("-") => {
+            let mut config = Vec::new();
+            io::stdin().read_to_end(&mut config).map_err(|error| words(&error))?;
+            config
+        }
+        (None, Some(file)) => {
+            std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+    };
+    gitconfig::Config::parse(&config, gitconfig::Scope::Local, Path::new(name))
+        .map_err(|error| words(&error))?;
+    match store.configure(name, &found, &config).map_err(|error| words(&error))? {
+        true => Ok(true),
+        false => Err(format!("{text}: somebody else changed it at the same time; try again")),
+    }
+}
+
+#[allow(clippy::print_stdout)] // What was done is this command's answer.
+fn separate(stores: &mut Stores, text: &str, grace: u64, quiet: bool) -> Result<bool, String> {
+    let Place::Named { store, name, .. } = &stores.place(text)? else {
+        return Err(format!(
+            "'{text}' is not in a store; in a directory, git repack -a -d does it"
+        ));
+    };
+    let copied = with_progress(quiet, |progress| {
+        forks::separate(&**store, name, (LOCK_WAIT, Duration::from_secs(grace)), progress)
+            .map_err(|error| format!("{text}: {error}"))
+    })?;
+    if !quiet {
+        let transfer::Transfer { files, bytes, .. } = copied;
+        println!("{text}: {files} files copied ({bytes} bytes); it borrows nothing");
+    }
+    Ok(true)
+}
+
 fn remove(stores: &mut Stores, text: &str) -> Result<bool, String> {
     let Place::Named { store, name, .. } = &stores.place(text)? else {
         return Err(format!("'{text}' is not in a store; a directory is removed as any other"));
     };
-    match store.remove(name).map_err(|error| format!("{text}: {error}"))? {
+    let removed = forks::remove(&**store, name, LOCK_WAIT);
+    match removed.map_err(|error| format!("{text}: {error}"))? {
         true => Ok(true),
         false => Err(format!("there is no repository at '{text}'")),
     }

@@ -9,6 +9,7 @@
 pub mod connectivity;
 mod error;
 pub mod filter;
+pub mod forks;
 pub mod history;
 pub mod incoming;
 pub mod maintenance;

@@ -164,7 +164,7 @@ impl RepositoryStore for KvStore {
         row.map(|row| decode_repository(name, row.value())).transpose()
     }
 
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+    fn own_parts(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let number = RepositoryNumber(stored.number);
         let refs = KvRefs::new(self.shared.clone(), number, stored.hash);
         stored.parts(name, Arc::new(refs), Arc::new(KvBlobs::new(self.shared.clone(), number)))
@@ -191,6 +191,24 @@ impl RepositoryStore for KvStore {
             let head = encode_ref(&Target::Symbolic(head), &Peeled::Unknown);
             rows.open_table(REFS)?.insert(&*number.key(b"HEAD"), &*head)?;
             is_made.store(true, Ordering::Release);
+            Ok(())
+        }))?;
+        Ok(told.load(Ordering::Acquire))
+    }
+
+    fn configure(&self, name: &str, found: &Stored, config: &[u8]) -> Result<bool> {
+        let is_set = Arc::new(AtomicBool::new(false));
+        let told = is_set.clone();
+        let (name, before) = (name.to_owned(), encode_repository(found));
+        let after = encode_repository(&Stored { config: config.to_vec(), ..found.clone() });
+        self.shared.group.run(Box::new(move |rows| {
+            let mut repositories = rows.open_table(REPOSITORIES)?;
+            let is_same =
+                repositories.get(name.as_bytes())?.is_some_and(|row| row.value() == &*before);
+            if is_same {
+                repositories.insert(name.as_bytes(), &*after)?;
+            }
+            is_set.store(is_same, Ordering::Release);
             Ok(())
         }))?;
         Ok(told.load(Ordering::Acquire))

@@ -263,7 +263,7 @@ impl RepositoryStore for ObjectRepositories {
         config.map(|config| decode(name, &config.bytes)).transpose()
     }
 
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+    fn own_parts(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let directory = self.shared.directory(name)?;
         let key = (directory.clone(), stored.number);
         let directory: Arc<str> = directory.into();
@@ -313,6 +313,20 @@ impl RepositoryStore for ObjectRepositories {
         self.shared.leases.check(client, &lease.key)?;
         client.put(&format!("{directory}/config"), encode(new))?;
         Ok(true)
+    }
+
+    fn configure(&self, name: &str, found: &Stored, config: &[u8]) -> Result<bool> {
+        let key = format!("{}/config", self.shared.directory(name)?);
+        let Some(read) = self.shared.client.get(&key)? else { return Ok(false) };
+        if decode(name, &read.bytes)? != *found {
+            return Ok(false);
+        }
+        let rest = read.bytes.find(MARK).map_or(&b""[..], |at| &read.bytes[at..]);
+        let end = if config.last().is_none_or(|last| *last == b'\n') { "" } else { "\n" };
+        let text = [config, end.as_bytes(), rest].concat();
+        // Nothing is written that nobody could open.
+        decode(name, &text)?;
+        Ok(self.shared.client.put_over(&key, text.into(), &read.tag)?.is_some())
     }
 
     fn remove(&self, name: &str) -> Result<bool> {

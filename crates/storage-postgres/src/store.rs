@@ -180,7 +180,7 @@ impl RepositoryStore for PgStore {
         }))
     }
 
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+    fn own_parts(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let number = RepositoryNumber(stored.number.cast_signed());
         let refs = PgRefs::new(self.shared.clone(), number, stored.hash);
         stored.parts(name, Arc::new(refs), Arc::new(PgBlobs::new(self.shared.clone(), number)))
@@ -210,6 +210,23 @@ impl RepositoryStore for PgStore {
             )
         })?;
         Ok(made.is_some())
+    }
+
+    fn configure(&self, name: &str, found: &Stored, config: &[u8]) -> Result<bool> {
+        let number = found.number.cast_signed();
+        let set = self.shared.connections.with(|client| {
+            client.query_typed_opt(
+                "UPDATE packhorse.repository SET config = $1
+                     WHERE name = $2 AND number = $3 AND config IN ($1, $4) RETURNING number",
+                &[
+                    (&config, Type::BYTEA),
+                    (&name, Type::TEXT),
+                    (&number, Type::INT8),
+                    (&found.config, Type::BYTEA),
+                ],
+            )
+        })?;
+        Ok(set.is_some())
     }
 
     fn remove(&self, name: &str) -> Result<bool> {

@@ -16,6 +16,7 @@ mod conflict;
 pub mod conformance;
 mod error;
 pub mod faulty;
+pub mod forks;
 mod held;
 mod limit;
 mod line;

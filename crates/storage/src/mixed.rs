@@ -79,7 +79,7 @@ impl ObjectsStore for ObjectsOf {
         if claim_in(&stored.config, name).ok().as_deref() != Some(claim) {
             return Err(claimed_by_another(name));
         }
-        let parts = self.0.parts_of(name, &stored)?;
+        let parts = self.0.own_parts(name, &stored)?;
         Ok(Some(Objects { blobs: parts.blobs, alternates: parts.alternates }))
     }
 
@@ -116,14 +116,18 @@ impl MixedStore {
 
     /// A repository as its refs' store has it, and its claim.
     fn claimed(&self, name: &str) -> Result<Option<(Stored, String)>> {
-        let Some(mut stored) = self.refs.find(name)? else { return Ok(None) };
+        let Some(stored) = self.refs.find(name)? else { return Ok(None) };
         let claim = claim_in(&stored.config, name)?;
-        let lines = with_claim(b"", &claim);
-        if let Some(own) = stored.config.strip_suffix(&*lines) {
-            stored.config = own.to_vec();
-        }
-        Ok(Some((stored, claim)))
+        Ok(Some((without_claim(stored, &claim), claim)))
     }
+}
+
+/// The inverse of [`with_claim`].
+fn without_claim(mut stored: Stored, claim: &str) -> Stored {
+    if let Some(own) = stored.config.strip_suffix(&*with_claim(b"", claim)) {
+        stored.config = own.to_vec();
+    }
+    stored
 }
 
 /// A text that nobody else has: the keys of each hasher are random, and 128 bits of them are kept.
@@ -141,13 +145,13 @@ impl RepositoryStore for MixedStore {
         Ok(self.claimed(name)?.map(|(stored, _)| stored))
     }
 
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+    fn own_parts(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let gone = || Error::not_found(format!("the repository '{name}', which was removed"));
         let (now, claim) = self.claimed(name)?.ok_or_else(gone)?;
         if now.number != stored.number {
             return Err(gone());
         }
-        let parts = self.refs.parts_of(name, stored)?;
+        let parts = self.refs.own_parts(name, stored)?;
         let mut objects = self.objects.open(name, &claim)?;
         if objects.is_none() {
             // Whoever made the repository did not get this far. One with refs has lost its objects.
@@ -182,6 +186,15 @@ impl RepositoryStore for MixedStore {
             // Whoever opens it next makes them.
             Err(error) => Err(error),
             Ok(_) => Ok(true),
+        }
+    }
+
+    fn configure(&self, name: &str, found: &Stored, config: &[u8]) -> Result<bool> {
+        let Some(with) = self.refs.find(name)? else { return Ok(false) };
+        let claim = claim_in(&with.config, name)?;
+        match without_claim(with.clone(), &claim) == *found {
+            true => self.refs.configure(name, &with, &with_claim(config, &claim)),
+            false => Ok(false),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gitconfig::{Config, Scope};
 use object::{HashKind, RefName};
 
-use crate::{BlobStore, Error, Parts, RefStore, Result};
+use crate::{BlobStore, Error, Parts, RefStore, Result, forks};
 
 /// The longest name of a repository, bytes.
 const NAME_BYTES_MAX: usize = 4096;
@@ -42,18 +42,33 @@ pub trait RepositoryStore: Send + Sync {
     /// What is known of a repository; `None` when there is none of that name.
     fn find(&self, name: &str) -> Result<Option<Stored>>;
 
-    /// What a repository that was found under this name is opened from. Once it has been removed,
-    /// what is written to it is gone with it, whether or not that is told.
+    /// What a repository that was found under this name has itself; see [`RepositoryStore::parts_of`].
+    /// Once it has been removed, what is written to it is gone with it, whether or not that is told.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a configuration that cannot be read.
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts>;
+    fn own_parts(&self, name: &str, stored: &Stored) -> Result<Parts>;
 
     /// Makes a repository; whether there was none of that name.
     fn create(&self, name: &str, new: &NewRepository<'_>) -> Result<bool>;
 
+    /// Gives a repository another configuration, if it still is as it was found; whether it was. Who
+    /// opens it from then on has the new one.
+    fn configure(&self, name: &str, found: &Stored, config: &[u8]) -> Result<bool>;
+
     /// Removes a repository and all that is in it; whether there was one.
     fn remove(&self, name: &str) -> Result<bool>;
+
+    /// What a repository that was found under this name is opened from: what it has itself, and
+    /// what it borrows.
+    ///
+    /// # Errors
+    /// As [`RepositoryStore::own_parts`], and [`Error::Corrupt`] when a lender is not there.
+    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+        forks::with_lenders(name, self.own_parts(name, stored)?, &mut |lender| {
+            self.find(lender)?.map(|stored| self.own_parts(lender, &stored)).transpose()
+        })
+    }
 
     /// What a repository is opened from; `None` when there is none of that name.
     ///

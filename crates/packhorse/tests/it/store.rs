@@ -259,3 +259,83 @@ fn stores_that_cannot_be_served_are_named() {
     let words = fails(&["--store", &store, "--listen", "127.0.0.1:0"]);
     assert!(words.contains("another process has the file open"), "{words}");
 }
+
+/// A fork begins with what its lender has, keeps what it had, and can be made a repository of its own.
+fn forks(store: &str) {
+    let git = RealGit::new();
+    let store = store.replace("{}", &git.root().display().to_string());
+    let repo = |args: &[&str]| {
+        let mut command = packhorse(&git);
+        let output = command.arg("repo").args(args).output().expect("the program runs");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), text)
+    };
+    let ok = |args: &[&str]| {
+        let (is_ok, text) = repo(args);
+        assert!(is_ok, "{args:?}: {text}");
+        text
+    };
+    let at = |name: &str| format!("{store}#{name}");
+    let origin = Scenario::realistic(80, 17).build(&git, "origin.git");
+    ok(&["copy", "--quiet", origin.to_str().expect("text"), &at("group/lender")]);
+    ok(&["fork", &at("group/lender"), "fork"]);
+    let (is_ok, words) = repo(&["fork", &at("group/lender"), "fork"]);
+    assert!(!is_ok && words.contains("there is a repository"), "{words}");
+    let (is_ok, words) = repo(&["fork", &at("none"), "other"]);
+    assert!(!is_ok && words.contains("none"), "{words}");
+    ok(&["config", &at("fork"), "uploadpack.allowFilter", "true"]);
+    let config = ok(&["config", &at("fork")]);
+    assert!(config.contains("allowFilter = \"true\""), "{config}");
+    let (is_ok, words) = repo(&["config", &at("fork"), "nothing", "true"]);
+    assert!(!is_ok && words.contains("is no key"), "{words}");
+    let tip = {
+        let mut command = packhorse(&git);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+        let server = Serving::spawn(&git, command);
+        let work = git.clone(server.url("fork.git"), "work", &["-q", "--filter=blob:none"]);
+        git.commit_file(&work, "new.txt", "new\n");
+        git.ok(&work, &["push", "-q", "origin", "HEAD:refs/heads/own"]);
+        let whole = git.clone(server.url("fork.git"), "whole.git", &["-q", "--mirror"]);
+        git.fsck_strict(&whole);
+        git.rev_parse(&whole, "own")
+    };
+    let words = ok(&["fsck", &at("fork")]);
+    // And perhaps a base of a delta.
+    let few = ["3", "4"].map(|count| format!(": {count} objects in 1 packs"));
+    assert!(few.iter().any(|few| words.contains(few)), "only what was pushed is its own: {words}");
+    let (is_ok, words) = repo(&["remove", &at("group/lender")]);
+    assert!(!is_ok && words.contains("fork borrow its objects"), "{words}");
+    ok(&["separate", "--grace", "0", &at("fork")]);
+    ok(&["remove", &at("group/lender")]);
+    ok(&["fsck", &at("fork")]);
+    ok(&[
+        "export",
+        "--quiet",
+        "--store",
+        &store,
+        "fork",
+        git.path("end.git").to_str().expect("text"),
+    ]);
+    git.fsck_strict(git.path("end.git"));
+    assert_eq!(git.rev_parse(git.path("end.git"), "own"), tip);
+}
+
+#[test]
+fn forks_in_a_key_value_file() {
+    forks("kv:{}/all.kv");
+    forks("kv:{}/refs.kv+dir:{}/packs");
+}
+
+#[test]
+fn forks_in_a_database() {
+    let postgres = Postgres::shared();
+    forks(&postgres.database());
+}
+
+#[test]
+fn forks_in_a_bucket() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    forks(&ceph.store());
+    let postgres = Postgres::shared();
+    forks(&format!("{}+{}", postgres.database(), ceph.store()));
+}

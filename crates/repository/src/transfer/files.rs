@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// Copies what `to` lacks of the files of `from`'s objects, those it borrows too.
-pub(super) fn copy_files(
+pub(crate) fn copy_files(
     from: &Parts,
     to: &Parts,
     transfer: &mut Transfer,

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::repository::Repository;
 
-use self::files::copy_files;
+pub(crate) use self::files::copy_files;
 pub(crate) use self::refs::RefList;
 
 /// Rounds before a source that never rests is given up.

@@ -61,6 +61,19 @@ impl RefList {
         names.filter(|name| other.refs.binary_search_by(|known| known.name.cmp(name)).is_err())
     }
 
+    /// Those of them whose names begin so.
+    pub fn only(mut self, prefixes: &[&str]) -> Self {
+        self.refs.retain(|found| {
+            prefixes.iter().any(|prefix| found.name.starts_with(prefix.as_bytes()))
+        });
+        self
+    }
+
+    /// What `HEAD` is.
+    pub fn head(&self) -> Option<&Target> {
+        self.head.as_ref()
+    }
+
     pub fn len(&self) -> usize {
         self.refs.len()
     }

@@ -7,6 +7,7 @@ mod commit_graph;
 mod connectivity;
 mod damaged;
 mod far;
+mod forks;
 mod history;
 mod incoming;
 mod incoming_refused;

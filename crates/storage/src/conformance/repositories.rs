@@ -8,7 +8,7 @@ use object::{HashKind, ObjectId, RefName};
 use super::refs::println_case;
 use crate::{
     Change, Error, Expected, NewRepository, Parts, Peeled, RefEdit, RefTransaction,
-    RepositoryStore, Stored, Target,
+    RepositoryStore, Stored, Target, forks,
 };
 
 /// Makes a fresh, empty store.
@@ -22,6 +22,8 @@ pub fn run(make: Factory<'_>) {
         ("names are listed in order, page by page", pages),
         ("of racing creators exactly one wins", races),
         ("repositories do not see each other", apart),
+        ("a configuration takes the place of the one that was found", configured),
+        ("who borrows has what the lender has", borrowed),
         ("a removed repository is gone with all it had", removed),
         ("impossible names are refused", bad_names),
     ];
@@ -124,6 +126,52 @@ fn apart(store: &dyn RepositoryStore) {
     // A handle opened later sees the same.
     let again = store.parts("one").expect("no error").expect("there");
     assert_eq!(again.blobs.read(PACK, 0..9).expect("there"), "bytes");
+}
+
+fn configured(store: &dyn RepositoryStore) {
+    let (found, parts) = made(store, "one");
+    fill(&parts);
+    let text = b"[core]\n\tbare = true\n[receive]\n\tdenyDeletes = false\n";
+    assert!(store.configure("one", &found, text).expect("no error"));
+    let now = store.find("one").expect("no error").expect("there");
+    assert_eq!(now, Stored { config: text.to_vec(), ..found.clone() });
+    let again = store.parts("one").expect("no error").expect("there");
+    assert!(again.config.string("receive.denyDeletes").is_some_and(|value| value == "false"));
+    assert!(!is_empty(&again), "it has what it had");
+    // It is another one by now; and so is one that was removed, or made anew.
+    assert!(!store.configure("one", &found, CONFIG).expect("no error"));
+    assert!(!store.configure("none", &found, CONFIG).expect("no error"));
+    assert!(store.remove("one").expect("removed"));
+    assert!(!store.configure("one", &now, CONFIG).expect("no error"));
+    made(store, "one");
+    assert!(!store.configure("one", &now, CONFIG).expect("no error"));
+    assert_eq!(store.find("one").expect("no error").expect("there").config, CONFIG);
+}
+
+fn borrowed(store: &dyn RepositoryStore) {
+    let ((_, lender), (found, borrower)) = (made(store, "group/lender"), made(store, "borrower"));
+    fill(&lender);
+    let line = forks::alternates_line("borrower", "group/lender");
+    let mut stage = borrower.blobs.stage().expect("a stage");
+    let mut writer = stage.create(forks::ALTERNATES).expect("a writer");
+    writer.write_all(line.as_bytes()).expect("written");
+    writer.finish().expect("finished");
+    stage.publish().expect("published");
+    assert_eq!(forks::lenders("borrower", &*borrower.blobs).expect("readable"), ["group/lender"]);
+    assert_eq!(forks::borrowers(&*lender.blobs).expect("readable"), Vec::<String>::new());
+    let config = [CONFIG, b"[packhorse]\n\tborrows = true\n"].concat();
+    assert!(store.configure("borrower", &found, &config).expect("no error"));
+    let parts = store.parts("borrower").expect("no error").expect("there");
+    assert!(is_empty(&parts));
+    let [alternate] = &parts.alternates[..] else { panic!("one lender") };
+    assert_eq!(alternate.read(PACK, 0..9).expect("there"), "bytes");
+    let [refs] = &parts.alternate_refs[..] else { panic!("one lender") };
+    let trunk = refs.snapshot().and_then(|refs| refs.get("refs/heads/trunk".into()));
+    assert!(trunk.expect("readable").is_some());
+    // Without the lender, nobody takes it for whole.
+    assert!(store.remove("group/lender").expect("removed"));
+    let error = store.parts("borrower").err().expect("an error").to_string();
+    assert!(error.contains("group/lender"), "{error}");
 }
 
 fn removed(store: &dyn RepositoryStore) {

@@ -51,7 +51,7 @@ impl RepositoryStore for MemoryRepositories {
         Ok(kept.map(|kept| kept.stored.clone()))
     }
 
-    fn parts_of(&self, name: &str, stored: &Stored) -> Result<Parts> {
+    fn own_parts(&self, name: &str, stored: &Stored) -> Result<Parts> {
         let (refs, blobs) = match self.lock().repositories.get(&stored.number) {
             Some(kept) => (kept.refs.clone(), kept.blobs.clone()),
             // Removed meanwhile. What is pushed to it goes with it.
@@ -77,6 +77,14 @@ impl RepositoryStore for MemoryRepositories {
         inner.repositories.insert(number, kept);
         inner.numbers.insert(name.to_owned(), number);
         Ok(true)
+    }
+
+    fn configure(&self, name: &str, found: &Stored, config: &[u8]) -> Result<bool> {
+        let mut inner = self.lock();
+        let is_found = inner.numbers.get(name) == Some(&found.number);
+        let kept = inner.repositories.get_mut(&found.number).filter(|_| is_found);
+        let kept = kept.filter(|kept| kept.stored == *found);
+        Ok(kept.map(|kept| kept.stored.config = config.to_vec()).is_some())
     }
 
     fn remove(&self, name: &str) -> Result<bool> {

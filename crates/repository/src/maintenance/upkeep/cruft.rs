@@ -12,7 +12,7 @@ use object::{Kind, ObjectId, TreeIter};
 use pack::{Index, Mtimes};
 use rustc_hash::FxHashMap;
 use std::ops::ControlFlow;
-use storage::Stage;
+use storage::{Stage, forks};
 
 use super::join::OwnObjects;
 use super::{Expire, Replaced, Round};
@@ -100,7 +100,9 @@ impl Round<'_> {
         }
         tips.sort_unstable();
         tips.dedup();
-        Ok((tips, !snapshot.keeps_unseen()?))
+        // Nobody knows what borrowers reach.
+        let is_lent = !forks::borrowers(&**self.repository.blobs())?.is_empty();
+        Ok((tips, !snapshot.keeps_unseen()? && !is_lent))
     }
 
     /// Of what is reachable, what lies in the repository itself and in no pack that stays.

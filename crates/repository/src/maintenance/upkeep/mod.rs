@@ -32,7 +32,7 @@ pub use options::{Expire, FullRepack, UpkeepOptions};
 pub use plan::{Hindrance, Packing, UpkeepPlan};
 
 /// The name whose lock is git's for maintenance.
-const LOCK: &str = "maintenance";
+pub(crate) const LOCK: &str = "maintenance";
 
 /// What a round did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
