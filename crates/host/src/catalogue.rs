@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use repository::Repository;
-use storage::{Parts, RepositoryStore, Stored};
+use storage::{Parts, RepositoryStore, RoutedStore, Stored};
 use storage_disk::{Discovered, OpenOptions, OwnerContext};
 
 use crate::empty::standard_config;
@@ -34,6 +34,8 @@ enum Served {
 /// The repositories of a host.
 pub struct Catalogue {
     served: Served,
+    /// Stores of repositories whose names lead there, beside what is served.
+    beside: RoutedStore,
     options: OpenOptions,
     engine: repository::Settings,
     create: (object::HashKind, String),
@@ -118,12 +120,28 @@ impl Catalogue {
         };
         Catalogue {
             served,
+            beside: RoutedStore::new(),
             options,
             engine: settings.engine.clone(),
             create: (settings.create_hash, settings.create_branch.clone()),
             variable: settings.variable.clone(),
             open: Mutex::default(),
             open_max: OPEN_MAX,
+        }
+    }
+
+    /// Repositories whose names lead to these stores are there, whatever else is served.
+    pub fn with_stores(mut self, beside: RoutedStore) -> Self {
+        self.beside = beside;
+        self
+    }
+
+    /// The store of a name that has one.
+    fn store_of(&self, name: &str) -> Option<&dyn RepositoryStore> {
+        match &self.served {
+            _ if self.beside.leads_to(name) => Some(&self.beside),
+            Served::Store(store) => Some(&**store),
+            _ => None,
         }
     }
 
@@ -142,15 +160,11 @@ impl Catalogue {
                 let location = Location::Directory(git_dir.clone());
                 listed.push(Listed { name: format!("{name}.git"), location });
             }
-            Served::Store(store) => match store.names("", most.saturating_add(1)) {
-                Ok(names) => listed.extend(names.into_iter().map(|name| Listed {
-                    name: format!("{name}.git"),
-                    location: Location::Named(name),
-                })),
-                Err(error) => tracing::error!(%error, "repositories cannot be listed"),
-            },
+            Served::Store(store) => list_store(&**store, most, &mut listed),
             Served::AnyPath { .. } => {}
         }
+        listed.retain(|one| !self.beside.leads_to(one.name.trim_end_matches(".git")));
+        list_store(&self.beside, most, &mut listed);
         let more = listed.len() > most;
         listed.truncate(most);
         listed.sort();
@@ -159,7 +173,9 @@ impl Catalogue {
 
     pub(crate) fn find(&self, name: &RepositoryName) -> Result<Found, Refusal> {
         let not_found = || Refusal::NotFound { name: name.to_string() };
+        let stored = stored_name(name).filter(|stored| self.beside.leads_to(stored));
         let location = match &self.served {
+            _ if let Some(stored) = stored => Location::Named(stored),
             Served::AnyPath { strict, owner } => return self.find_path(name, *strict, owner),
             // Nothing else can be meant: a repository alone answers to any name of one part,
             // so that a URL that was written down holds wherever it was cloned to.
@@ -204,16 +220,16 @@ impl Catalogue {
 
     /// Whether a push may make a repository of this name.
     pub(crate) fn check_creatable(&self, name: &RepositoryName) -> Result<(), Refusal> {
-        match &self.served {
-            Served::Store(store) => self.check_creatable_in(&**store, name).map(|_| ()),
-            _ => self.place_for(name).map(|_| ()),
+        match stored_name(name).and_then(|stored| self.store_of(&stored)) {
+            Some(store) => self.check_creatable_in(store, name).map(|_| ()),
+            None => self.place_for(name).map(|_| ()),
         }
     }
 
     /// Makes the repository a push asks for.
     pub(crate) fn create(&self, name: &RepositoryName) -> Result<Found, Refusal> {
-        if let Served::Store(store) = &self.served {
-            return self.create_in(&**store, name);
+        if let Some(store) = stored_name(name).and_then(|stored| self.store_of(&stored)) {
+            return self.create_in(store, name);
         }
         let path = self.place_for(name)?;
         match creation::make(&path, self.create.0, &self.create.1) {
@@ -296,24 +312,24 @@ impl Catalogue {
     }
 
     fn state(&self, location: &Location) -> Result<State, storage::Error> {
-        match (location, &self.served) {
-            (Location::Directory(git_dir), _) => Ok(State::Files(config_files(git_dir))),
-            (Location::Named(name), Served::Store(store)) => {
-                store.find(name)?.map(State::Stored).ok_or_else(|| storage::Error::not_found(name))
+        match location {
+            Location::Directory(git_dir) => Ok(State::Files(config_files(git_dir))),
+            Location::Named(name) => {
+                let found =
+                    self.store_of(name).map(|store| store.find(name)).transpose()?.flatten();
+                found.map(State::Stored).ok_or_else(|| storage::Error::not_found(name))
             }
-            (Location::Named(name), _) => Err(storage::Error::not_found(name)),
         }
     }
 
     fn parts(&self, location: &Location, state: &State) -> Result<Parts, storage::Error> {
-        let mut parts = match (location, &self.served, state) {
-            (Location::Directory(git_dir), ..) => {
-                return storage_disk::open(git_dir, &self.options);
-            }
-            (Location::Named(name), Served::Store(store), State::Stored(stored)) => {
-                store.parts_of(name, stored)?
-            }
-            (Location::Named(name), ..) => return Err(storage::Error::not_found(name)),
+        let name = match location {
+            Location::Directory(git_dir) => return storage_disk::open(git_dir, &self.options),
+            Location::Named(name) => name,
+        };
+        let mut parts = match (self.store_of(name), state) {
+            (Some(store), State::Stored(stored)) => store.parts_of(name, stored)?,
+            _ => return Err(storage::Error::not_found(name)),
         };
         // As in a folder, the system's and the user's settings come first.
         let mut config = standard_config(&self.variable)?;
@@ -324,6 +340,18 @@ impl Catalogue {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Location, Open>> {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn list_store(store: &dyn RepositoryStore, most: usize, listed: &mut Vec<Listed>) {
+    match store.names("", most.saturating_add(1)) {
+        Ok(names) => {
+            listed.extend(names.into_iter().map(|name| Listed {
+                name: format!("{name}.git"),
+                location: Location::Named(name),
+            }))
+        }
+        Err(error) => tracing::error!(%error, "repositories cannot be listed"),
     }
 }
 

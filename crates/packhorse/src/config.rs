@@ -18,6 +18,9 @@ pub struct FileConfig {
     pub refs: Option<String>,
     /// The store of objects, when refs are in another one.
     pub blobs: Option<String>,
+    /// Other stores, for some of the repositories.
+    #[serde(default)]
+    pub stores: Vec<RouteConfig>,
     /// Address and port to listen on, or a port of this machine alone.
     #[serde(default, deserialize_with = "crate::listen::from_config")]
     pub listen: Option<SocketAddr>,
@@ -51,6 +54,20 @@ pub struct FileConfig {
     /// How a bucket is used.
     #[serde(default)]
     pub bucket: BucketConfig,
+}
+
+/// One of the `[[stores]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// The repository of this name, and all whose names begin with it and a `/`, are in the store.
+    pub below: String,
+    /// The store, by its URL.
+    pub store: Option<String>,
+    /// The store of refs, when objects are in another one.
+    pub refs: Option<String>,
+    /// The store of objects, when refs are in another one.
+    pub blobs: Option<String>,
 }
 
 /// The `[postgres]` table.

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use crate::cli::ServeOptions;
 use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig, WatchConfig};
 use crate::machine;
-use crate::store::{StoreUrl, StoresConfig, store_url};
+use crate::store::{StoreUrl, StoresConfig, open_routes, store_url};
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
@@ -31,6 +31,9 @@ const COUNTED_MAX: usize = 10_000;
 /// What a server is started with, after options and file were put together.
 struct Plan {
     served: Served,
+    /// Stores of some repositories, beside that.
+    routes: Vec<(String, StoreUrl)>,
+    stores: StoresConfig,
     listen: SocketAddr,
     allow_anonymous_push: bool,
     settings: Settings,
@@ -117,7 +120,8 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
     }
     set_limits(&file.limits, &mut settings, &mut http);
     let served = served(&options, &file)?;
-    Ok(Plan { served, listen, allow_anonymous_push, settings, http })
+    let (routes, stores) = (StoreUrl::routes_of_file(&file)?, StoresConfig::of_file(&file));
+    Ok(Plan { served, routes, stores, listen, allow_anonymous_push, settings, http })
 }
 
 /// What is served: what the command line says, or else the file.
@@ -199,6 +203,7 @@ fn upkeep_settings(config: &MaintenanceConfig) -> UpkeepSettings {
 
 fn serve(plan: Plan) -> Result<bool, String> {
     let catalogue = plan.served.catalogue(&plan.settings)?;
+    let catalogue = catalogue.with_stores(open_routes(&plan.routes, &plan.stores)?);
     let listed = catalogue.list(COUNTED_MAX);
     // Made here and dropped here: a store must not be asked, nor closed, where futures are run.
     let host = Arc::new(Host::new(catalogue, plan.settings.clone()));

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -12,7 +13,7 @@ use wire::Service;
 
 use crate::cli::{ReceivePackOptions, StoreOptions, UploadPackOptions};
 use crate::config;
-use crate::store::{StoreUrl, StoresConfig};
+use crate::store::{StoreUrl, StoresConfig, open_routes};
 
 /// How long one of these programs waits for another that has the key-value file open,
 /// milliseconds, unless a configuration file says otherwise.
@@ -79,21 +80,33 @@ fn place(
         Some(url) => Some(StoreUrl::parse(url)?),
         None => StoreUrl::of_file(&file)?,
     };
-    let Some(url) = url else {
-        return match (create_on_push, &options.config) {
-            (true, _) => Err("--create-on-push needs a store".to_owned()),
-            (_, Some(file)) => Err(format!("'{}' names no store", file.display())),
-            (false, None) => Ok(Place::Directory { path: directory, strict }),
-        };
-    };
+    let name = directory.to_string_lossy().into_owned();
+    let mut routes = StoreUrl::routes_of_file(&file)?;
+    match url {
+        Some(url) if options.store.is_some() => routes = vec![(String::new(), url)],
+        Some(url) => routes.push((String::new(), url)),
+        None if routes.is_empty() => {
+            return match (create_on_push, &options.config) {
+                (true, _) => Err("--create-on-push needs a store".to_owned()),
+                (_, Some(file)) => Err(format!("'{}' names no store", file.display())),
+                (false, None) => Ok(Place::Directory { path: directory, strict }),
+            };
+        }
+        None => {}
+    }
     let mut stores = StoresConfig::of_file(&file);
     // Others of these programs, one client's after another, are done soon.
     stores.kv.open_wait_ms.get_or_insert(OPEN_WAIT_MS);
     // Most of them write nothing.
     stores.bucket.probe_at_start.get_or_insert(false);
-    let store = url.open(&stores)?;
+    // Of several, the one store it is in.
+    let stem = name.strip_suffix(".git").unwrap_or(&name);
+    routes.retain(|(below, _)| storage::is_below(stem, below));
+    routes.sort_by_key(|(below, _)| std::cmp::Reverse(below.len()));
+    routes.truncate(1);
+    let store = Arc::new(open_routes(&routes, &stores)?);
     Ok(Place::Named {
-        name: directory.to_string_lossy().into_owned(),
+        name,
         catalogue: Box::new(|settings| Catalogue::of_store(store, settings)),
         create_on_push,
     })

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::{MixedStore, ObjectsOf, ObjectsStore, RepositoryStore};
+use storage::{MixedStore, ObjectsOf, ObjectsStore, RepositoryStore, RoutedStore};
 use storage_disk::FolderObjects;
 use storage_kv::KvStore;
 use storage_object::{ObjectOptions, ObjectRepositories};
 use storage_postgres::PgStore;
 
-use crate::config::{BucketConfig, FileConfig, KvConfig, PostgresConfig};
+use crate::config::{BucketConfig, FileConfig, KvConfig, PostgresConfig, RouteConfig};
 
 /// How the URLs of stores begin.
 const SCHEMES: &[&str] = &["kv", "postgres", "postgresql", "dir", "s3", "gs", "az"];
@@ -70,6 +70,22 @@ impl StoreUrl {
     pub fn of_file(file: &FileConfig) -> Result<Option<Self>, String> {
         let url = store_url(&file.store, &file.refs, &file.blobs)?;
         url.map(|url| Ok(Self::parse(&url)?.seen_from(&file.folder))).transpose()
+    }
+
+    /// The other stores a configuration file names, each with where names lead to it.
+    ///
+    /// # Errors
+    /// As [`StoreUrl::parse`]; and for one without a store, or without names.
+    pub fn routes_of_file(file: &FileConfig) -> Result<Vec<(String, Self)>, String> {
+        let route = |route: &RouteConfig| {
+            let below = route.below.trim_matches('/').to_owned();
+            storage::check_repository_name(&below)
+                .map_err(|error| format!("[[stores]]: below = '{}': {error}", route.below))?;
+            let url = store_url(&route.store, &route.refs, &route.blobs)?;
+            let url = url.ok_or_else(|| format!("[[stores]] below '{below}' name no store"))?;
+            Ok((below, Self::parse(&url)?.seen_from(&file.folder)))
+        };
+        file.stores.iter().map(route).collect()
     }
 
     /// What a URL names.
@@ -179,6 +195,27 @@ impl StoreUrl {
             StoreUrl::Bucket(url) => StoreUrl::Bucket(url),
         }
     }
+}
+
+/// Opens stores, each with where names lead to it; one that is named twice is opened once.
+///
+/// # Errors
+/// As [`StoreUrl::open`].
+pub fn open_routes(
+    routes: &[(String, StoreUrl)],
+    config: &StoresConfig,
+) -> Result<RoutedStore, String> {
+    let mut open: Vec<(&StoreUrl, Arc<dyn RepositoryStore>)> = Vec::new();
+    let mut routed = RoutedStore::new();
+    for (below, url) in routes {
+        let store = match open.iter().find(|(known, _)| *known == url) {
+            Some((_, store)) => store.clone(),
+            None => url.open(config)?,
+        };
+        open.push((url, store.clone()));
+        routed = routed.with(below, store);
+    }
+    Ok(routed)
 }
 
 /// The stores of refs and of objects: what follows a `+` begins like a store's URL.

@@ -8,7 +8,7 @@ use storage::faulty::{Fault, Faults, FaultyBlobs, FaultyRefs};
 use storage::{
     Blame, BlobLimits, BlobStore, Change, Error, Expected, LimitBlobs, MemoryBlobs, MemoryRefs,
     MemoryRepositories, MixedStore, NewRepository, ObjectsOf, Peeled, PrefixBlobs, RefEdit,
-    RefStore, RefTransaction, RepositoryStore as _, Target, conformance,
+    RefStore, RefTransaction, RepositoryStore as _, RoutedStore, Target, conformance,
 };
 
 fn memory_refs(hash: HashKind) -> Arc<dyn RefStore> {
@@ -31,6 +31,37 @@ fn memory_conforms() {
     }
     conformance::blobs::run(&memory_blobs);
     conformance::repositories::run(&|| Arc::new(MemoryRepositories::new()));
+}
+
+#[test]
+fn routes_conform() {
+    let store = || Arc::new(MemoryRepositories::new());
+    conformance::repositories::run(&|| {
+        let routed = RoutedStore::new().with("", store()).with("group", store());
+        Arc::new(routed.with("a", store()).with("group/lender", store()))
+    });
+    let (all, big, bigger) = (store(), store(), store());
+    let routed = RoutedStore::new().with("", all.clone()).with("big", big.clone());
+    let routed = routed.with("big/er/", bigger.clone());
+    let head = RefName::new("refs/heads/main").expect("valid");
+    let new = NewRepository { hash: HashKind::Sha1, head, config: b"" };
+    for name in ["big", "big/a", "big/er", "big/er/b", "bigger", "a", "big-b"] {
+        assert!(routed.create(name, &new).expect("made"));
+    }
+    let names = |store: &MemoryRepositories| store.names("", 9).expect("readable");
+    assert_eq!(names(&all), ["a", "big-b", "bigger"]);
+    assert_eq!(names(&big), ["big", "big/a"]);
+    assert_eq!(names(&bigger), ["big/er", "big/er/b"]);
+    // What is in a store that its name does not lead to is not seen.
+    assert!(big.create("c", &new).expect("made"));
+    let all = ["a", "big", "big-b", "big/a", "big/er", "big/er/b", "bigger"];
+    assert_eq!(routed.names("", 9).expect("readable"), all);
+    assert_eq!(routed.names("big", 2).expect("readable"), all[2..4]);
+    assert_eq!(routed.find("c").expect("readable"), None);
+    let some = RoutedStore::new().with("big", big);
+    assert!(some.leads_to("big/x") && !some.leads_to("bigger"));
+    let words = some.create("other", &new).expect_err("no store").to_string();
+    assert!(words.contains("no store is configured"), "{words}");
 }
 
 #[test]

@@ -339,3 +339,59 @@ fn forks_in_a_bucket() {
     let postgres = Postgres::shared();
     forks(&format!("{}+{}", postgres.database(), ceph.store()));
 }
+
+/// The name of a repository decides where it is.
+#[test]
+fn a_store_for_some_repositories_of_a_folder() {
+    let git = RealGit::new();
+    std::fs::create_dir(git.path("srv")).expect("a folder");
+    let postgres = Postgres::shared();
+    let config = git.path("server.toml");
+    let text = format!(
+        "directory = 'srv'\ncreate_on_push = true\n\
+         [[stores]]\nbelow = 'in/file'\nstore = 'kv:some.kv'\n\
+         [[stores]]\nbelow = 'mixed'\nrefs = '{}'\nblobs = 'dir:packs'\n",
+        postgres.database()
+    );
+    std::fs::write(&config, text).expect("a file");
+    let config = config.to_str().expect("text");
+    let mut command = packhorse(&git);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--config", config]);
+    let server = Serving::spawn(&git, command);
+    let origin = Scenario::realistic(20, 5).build(&git, "origin.git");
+    let names = ["plain.git", "in/file/a.git", "in/other.git", "mixed/a.git", "mixed/b.git"];
+    for (number, name) in names.iter().enumerate() {
+        git.ok(&origin, &["push", "-q", "--mirror", &server.url(name)]);
+        let clone = git.clone(server.url(name), format!("clone-{number}.git"), &["-q", "--mirror"]);
+        assert_same(&git, &origin, &clone);
+    }
+    let page = server.get("/", &[]);
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    assert!(names.iter().all(|name| page.contains(name)), "{page}");
+    stop(server);
+    let is_there = |path: &str| git.path(path).exists();
+    assert!(is_there("srv/plain.git") && is_there("srv/in/other.git"));
+    assert!(!is_there("srv/in/file") && !is_there("srv/mixed"));
+    assert!(is_there("some.kv") && is_there("packs/mixed"));
+    // The same for the programs that answer one client.
+    let mut command = packhorse(&git);
+    command.args(["upload-pack", "--advertise-refs", "--config", config, "in/file/a.git"]);
+    let output = command.output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.windows(15).any(|part| part == b"refs/heads/main"), "{output:?}");
+    let mut command = packhorse(&git);
+    command.args(["upload-pack", "--advertise-refs", "--config", config, "none.git"]);
+    assert!(!command.output().expect("the program runs").status.success());
+    for (text, words) in [
+        ("[[stores]]\nbelow = 'a'\n", "name no store"),
+        ("[[stores]]\nbelow = '../a'\nstore = 'kv:x'\n", "below = '../a'"),
+        ("[[stores]]\nstore = 'kv:x'\n", "below"),
+    ] {
+        std::fs::write(git.path("bad.toml"), text).expect("a file");
+        let mut command = packhorse(&git);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(git.path("bad.toml"));
+        let output = command.output().expect("the program runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(words), "{told}");
+    }
+}
