@@ -130,15 +130,15 @@ pub enum RepoCommand {
         #[command(flatten)]
         options: CopyOptions,
     },
-    /// Copy a repository of this machine into a store.
+    /// Copy a repository of this machine, or one that git can clone, into a store.
     Import {
-        /// The repository, bare or not.
-        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-        directory: PathBuf,
+        /// The repository, bare or not; or its URL.
+        #[arg(value_name = "DIR|URL", value_hint = ValueHint::DirPath)]
+        from: PathBuf,
         /// The store.
         #[arg(long, value_name = "URL")]
         store: String,
-        /// Its name in the store [default: that of the directory].
+        /// Its name in the store [default: that of the directory or in the URL].
         #[arg(value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]

@@ -108,6 +108,8 @@ pub struct BucketConfig {
     pub connect_timeout_ms: Option<u64>,
     /// How often a request is tried again.
     pub retries: Option<usize>,
+    /// Of a hundred reads, so many are asked for twice when they are slow.
+    pub hedge_percent: Option<u32>,
     /// How long all tries of a request may take together, milliseconds.
     pub retry_timeout_ms: Option<u64>,
     /// How long a push waits for another of this server that holds one of its refs, milliseconds.

@@ -1,5 +1,6 @@
 //! `packhorse repo`: repositories from one place to another, and whether they are whole.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,12 +31,8 @@ pub fn run(command: &RepoCommand) -> ExitCode {
             .place(from)
             .and_then(|from| Ok((from, stores.place(to)?)))
             .and_then(|(from, to)| copy(&from, &to, options)),
-        RepoCommand::Import { directory, store, name, options } => {
-            let own = || own_name(directory);
-            name.clone().map_or_else(own, Ok).and_then(|name| {
-                let from = Place::Directory(directory.clone());
-                copy(&from, &stores.named(StoreUrl::parse(store)?, &name)?, options)
-            })
+        RepoCommand::Import { from, store, name, options } => {
+            import(&mut stores, from, (store, name.as_deref()), options)
         }
         RepoCommand::Export { store, name, directory, options } => {
             let last = name.rsplit('/').next().unwrap_or(name);
@@ -189,6 +186,47 @@ fn for_a_copy(text: &[u8]) -> Vec<u8> {
 fn own_name(directory: &Path) -> Result<String, String> {
     let absolute = std::path::absolute(directory).map_err(|error| error.to_string())?;
     Ok(absolute.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+fn import(
+    stores: &mut Stores,
+    from: &Path,
+    (store, name): (&str, Option<&str>),
+    options: &CopyOptions,
+) -> Result<bool, String> {
+    let store = StoreUrl::parse(store)?;
+    let Some(url) = from.to_str().filter(|text| !from.exists() && is_url(text)) else {
+        let name = name.map_or_else(|| own_name(from), |name| Ok(name.to_owned()))?;
+        return copy(&Place::Directory(from.to_owned()), &stores.named(store, &name)?, options);
+    };
+    let last = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+    let to = stores.named(store, name.unwrap_or(last))?;
+    let scratch = tempfile::Builder::new().prefix("packhorse-import-").tempdir();
+    let scratch = scratch.map_err(|error| format!("no room to clone '{url}': {error}"))?;
+    let mirror = scratch.path().join("mirror.git");
+    // Git knows the roads, the credentials and the user's settings for both.
+    let git = |args: &[&OsStr]| {
+        let status = std::process::Command::new("git").args(args).status();
+        let status = status.map_err(|error| format!("cannot run git to clone '{url}': {error}"))?;
+        status.success().then_some(()).ok_or_else(|| format!("git could not clone '{url}'"))
+    };
+    let progress = match !options.quiet && io::stderr().is_terminal() {
+        true => "--progress",
+        false => "--quiet",
+    };
+    let word = OsStr::new;
+    let mirror_too = mirror.as_os_str();
+    git(&[word("clone"), word("--mirror"), word(progress), word("--"), word(url), mirror_too])?;
+    // Where it came from is nobody's affair, and may have a password in it.
+    let origin = [word("config"), word("--remove-section"), word("remote.origin")];
+    git(&[&[word("--git-dir"), mirror_too][..], &origin].concat())?;
+    copy(&Place::Directory(mirror), &to, options)
+}
+
+/// Whether git takes it for a URL, or for `HOST:PATH` (git-clone(1), "GIT URLS").
+fn is_url(text: &str) -> bool {
+    let before_path = text.split('/').next().unwrap_or_default();
+    text.contains("://") || before_path.contains(':')
 }
 
 #[allow(clippy::print_stdout)] // What was done is this command's answer.

@@ -304,6 +304,7 @@ fn bucket_options(bucket: &BucketConfig) -> ObjectOptions {
         request_timeout: ms(bucket.request_timeout_ms, default.request_timeout),
         connect_timeout: ms(bucket.connect_timeout_ms, default.connect_timeout),
         retries: bucket.retries.unwrap_or(default.retries),
+        hedge_percent: bucket.hedge_percent.unwrap_or(default.hedge_percent),
         retry_timeout: ms(bucket.retry_timeout_ms, default.retry_timeout),
         lock_wait: ms(bucket.lock_wait_ms, default.lock_wait),
         commit_attempts: count(bucket.commit_attempts, default.commit_attempts),

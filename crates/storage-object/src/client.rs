@@ -21,6 +21,7 @@ use storage::{Error, Result};
 use tokio::runtime::Runtime;
 
 use crate::cache::Sink;
+use crate::hedge::Hedge;
 use crate::options::ObjectOptions;
 use crate::requests::{Counts, Listed, Requests, Tag, TagForm, Tagged, count, listed, tag_of};
 
@@ -38,6 +39,7 @@ pub(crate) struct Client {
     /// How the store wants conditions, once it has shown that it keeps them.
     pub probed: Mutex<Option<TagForm>>,
     pub counts: Counts,
+    hedge: Arc<Hedge>,
     /// Of what is mapped.
     pub losses: Arc<Losses>,
     /// `None` once it is dropped.
@@ -57,6 +59,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|source| Error::io(&what, source))?;
+        let hedge = Arc::new(Hedge::new(options.hedge_percent));
         Ok(Client {
             what,
             options,
@@ -65,6 +68,7 @@ impl Client {
             prefix,
             probed: Mutex::default(),
             counts: Counts::default(),
+            hedge,
             losses: Losses::new(),
             runtime: Some(runtime),
         })
@@ -73,7 +77,8 @@ impl Client {
     pub fn requests(&self) -> Requests {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Requests {
-            reads: count(&self.counts.reads),
+            reads: count(&self.counts.reads) + count(&self.hedge.count),
+            hedges: count(&self.hedge.count),
             writes: count(&self.counts.writes),
             lists: count(&self.counts.lists),
             deletes: count(&self.counts.deletes),
@@ -108,7 +113,7 @@ impl Client {
             let first = GetRange::Bounded(0..self.options.part_bytes);
             let options = GetOptions { range: Some(first), ..GetOptions::default() };
             let got = self.patiently(async || {
-                let got = self.store.get_opts(&path, options.clone()).await?;
+                let got = self.hedge.get(&self.store, &path, options.clone()).await?;
                 let (size, tag) = (got.meta.size, tag_of(&got.meta));
                 Ok(got.bytes().await.map(|bytes| (size, tag, bytes)))
             });
@@ -176,7 +181,7 @@ impl Client {
         let if_none_match = known.0.e_tag.clone();
         let options = GetOptions { if_none_match, ..GetOptions::default() };
         let got = self.patiently(async || {
-            let got = self.store.get_opts(&path, options.clone()).await?;
+            let got = self.hedge.get(&self.store, &path, options.clone()).await?;
             if got.meta.size > self.options.part_bytes {
                 return Ok(Ok(None));
             }
@@ -226,7 +231,8 @@ impl Client {
             let part = GetRange::Bounded(at..range.end);
             let options = GetOptions { range: Some(part), ..GetOptions::default() };
             let done = self.run(async {
-                let mut stream = self.store.get_opts(&path, options).await?.into_stream();
+                let got = self.hedge.get(&self.store, &path, options).await?;
+                let mut stream = got.into_stream();
                 while let Some(bytes) = stream.next().await {
                     let bytes = bytes?;
                     if let Err(error) = sink(at, &bytes) {
@@ -263,12 +269,13 @@ impl Client {
         let one = |range: Range<u64>| {
             count(&self.counts.reads);
             let (store, path, if_match) = (self.store.clone(), path.clone(), if_match.clone());
+            let hedge = self.hedge.clone();
             let mut left = self.options.retries;
             async move {
                 let range = Some(GetRange::Bounded(range));
                 let options = GetOptions { range, if_match, ..GetOptions::default() };
                 loop {
-                    match store.get_opts(&path, options.clone()).await?.bytes().await {
+                    match hedge.get(&store, &path, options.clone()).await?.bytes().await {
                         // As in `patiently`, beside others.
                         Err(StoreError::Generic { .. }) if left > 0 => {
                             left -= 1;

@@ -10,6 +10,7 @@ mod cache;
 mod client;
 mod commit;
 mod conditions;
+mod hedge;
 mod lease;
 mod options;
 mod packs;

@@ -21,6 +21,9 @@ pub struct ObjectOptions {
     pub connect_timeout: Duration,
     /// How often a request is tried again after an answer that may pass (503, a lost connection).
     pub retries: usize,
+    /// Of a hundred reads, so many at most are asked for a second time because they take much longer than
+    /// others do; 0 for none.
+    pub hedge_percent: u32,
     /// How long all tries of a request may take together.
     pub retry_timeout: Duration,
     /// How long a transaction waits for another of this server that holds one of its refs.
@@ -52,6 +55,7 @@ impl Default for ObjectOptions {
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             retries: 8,
+            hedge_percent: 5,
             retry_timeout: Duration::from_secs(60),
             lock_wait: Duration::from_secs(1),
             commit_attempts: 100,

@@ -61,6 +61,8 @@ pub(crate) enum TagForm {
 pub struct Requests {
     /// Objects, parts of objects, or what is known of them.
     pub reads: u64,
+    /// Of them, those that were made because another one was slow.
+    pub hedges: u64,
     /// Objects and parts of objects.
     pub writes: u64,
     /// Listings.

@@ -215,3 +215,25 @@ fn names_that_are_none_are_refused() {
         assert!(told.contains(words), "{args:?}: {told}");
     }
 }
+
+#[test]
+fn from_a_url() {
+    let git = RealGit::new();
+    let origin = origin(&git, 30, 68);
+    fs::create_dir(git.path("srv")).expect("a folder");
+    git.ok(&origin, &["clone", "-q", "--mirror", ".", "../srv/r.git"]);
+    let server = crate::serving::Serving::start(&git, git.path("srv"), &[]);
+    let url = server.url("r.git");
+    ok(&git, &["import", "--store", "kv:repos.kv", &url]);
+    ok(&git, &["import", "--store", "kv:repos.kv", &url, "other/name"]);
+    let file = format!("file://{}", git.path("srv/r.git").display());
+    ok(&git, &["import", "--update", "--store", "kv:repos.kv", &file]);
+    assert_eq!(ok(&git, &["list", "kv:repos.kv"]), "other/name\nr\n");
+    let config = ok(&git, &["config", "kv:repos.kv#r"]);
+    assert!(!config.contains("remote") && !config.contains("http"), "{config}");
+    ok(&git, &["export", "--store", "kv:repos.kv", "r", "back.git"]);
+    assert_same(&git, &git.path("srv/r.git"), &git.path("back.git"));
+    let words = fail(&git, &["import", "--store", "kv:repos.kv", &server.url("none.git")]);
+    assert!(words.contains("could not clone"), "{words}");
+    assert_eq!(ok(&git, &["list", "kv:repos.kv"]), "other/name\nr\n");
+}

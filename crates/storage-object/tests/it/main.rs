@@ -450,3 +450,18 @@ fn large_blobs_go_and_come_in_parts() {
     stage.publish().expect("published");
     assert!(parts.blobs.read("info/commit-graph", 0..u64::MAX).expect("there") == bytes);
 }
+
+#[test]
+fn what_is_not_answered_is_asked_for_again() {
+    let bucket: Arc<dyn ObjectStore> = Arc::new(Odd::new(Habit::Dozes(100), 5));
+    let store = server_of(&bucket, &ObjectOptions::default());
+    let parts = made(&store, "a", HashKind::Sha1);
+    for number in 0..600 {
+        let name = format!("refs/heads/{}", number % 7);
+        let snapshot = parts.refs.snapshot().expect("answered");
+        assert!(snapshot.get(name.as_str().into()).expect("readable").is_none());
+    }
+    let requests = store.requests();
+    assert!(requests.hedges > 0, "{requests:?}");
+    assert!(requests.hedges <= requests.reads / 20 + 10, "{requests:?}");
+}

@@ -1,8 +1,11 @@
 //! A bucket in memory with bad habits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -13,6 +16,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use testkit::Random;
+use tokio::sync::Notify;
 
 /// What is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +25,32 @@ pub enum Habit {
     Overwrites,
     /// One write in so many fails, half of them after it was done.
     LosesAnswers(usize),
+    /// Each read of so many is not answered for long, unless somebody asks for the same thing again.
+    Dozes(usize),
 }
+
+/// Longer than anybody waits.
+const DOZE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub struct Odd {
     inner: InMemory,
     habit: Habit,
     random: Mutex<Random>,
+    /// What nobody has asked for again yet.
+    dozing: Mutex<BTreeMap<Path, Arc<Notify>>>,
+    reads: AtomicUsize,
 }
 
 impl Odd {
     pub fn new(habit: Habit, seed: u64) -> Self {
-        Odd { inner: InMemory::new(), habit, random: Mutex::new(Random::new(seed)) }
+        Odd {
+            inner: InMemory::new(),
+            habit,
+            random: Mutex::new(Random::new(seed)),
+            dozing: Mutex::default(),
+            reads: AtomicUsize::default(),
+        }
     }
 }
 
@@ -57,6 +75,7 @@ impl ObjectStore for Odd {
         let (mut before, mut after) = (false, false);
         match self.habit {
             Habit::Overwrites => options.mode = PutMode::Overwrite,
+            Habit::Dozes(_) => {}
             Habit::LosesAnswers(one_in) => {
                 let mut random = self.random.lock().expect("no panic");
                 // What is found out at the start is not the point here.
@@ -82,6 +101,20 @@ impl ObjectStore for Odd {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if let Habit::Dozes(each) = self.habit {
+            let number = self.reads.fetch_add(1, Ordering::Relaxed) + 1;
+            let woken = self.dozing.lock().expect("no panic").remove(location);
+            match woken {
+                Some(other) => other.notify_one(),
+                None if number.is_multiple_of(each) => {
+                    let asked = Arc::<Notify>::default();
+                    let dozing = (location.clone(), asked.clone());
+                    self.dozing.lock().expect("no panic").extend([dozing]);
+                    let _ = tokio::time::timeout(DOZE, asked.notified()).await;
+                }
+                None => {}
+            }
+        }
         self.inner.get_opts(location, options).await
     }
 
