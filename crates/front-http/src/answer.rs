@@ -14,7 +14,7 @@ use crate::request_body::discard;
 use crate::response_body::{Responder, ResponseBody, responder};
 use crate::route::{NoRoute, Route, route};
 use crate::server::Front;
-use crate::{download, events, smart, welcome};
+use crate::{download, events, reply, smart, welcome};
 
 /// Answers one request, and logs it. Credentials and queries stay out of the log.
 pub(crate) async fn answer(
@@ -142,7 +142,10 @@ fn resumed(task: Task, headers: &HeaderMap) -> Result<Task, NoCursor> {
 
 fn send_file(admitted: &Admitted, range: Option<&HeaderValue>, responder: Responder) {
     match admitted.file() {
-        Ok(file) => download::answer(&file, range, responder),
+        Ok(file) => match file.elsewhere.as_deref().and_then(reply::moved) {
+            Some(reply) => responder.reply(reply),
+            None => download::answer(&file, range, responder),
+        },
         Err(refusal) => responder.reply(refused(&refusal)),
     }
 }

@@ -52,3 +52,12 @@ pub(crate) fn no_cache(headers: &mut HeaderMap) {
     let every_time = HeaderValue::from_static("no-cache, max-age=0, must-revalidate");
     headers.insert(header::CACHE_CONTROL, every_time);
 }
+
+/// Sends the client to another address, this once.
+pub(crate) fn moved(address: &str) -> Option<Reply> {
+    let location = HeaderValue::from_str(address).ok()?;
+    let mut reply = text(StatusCode::TEMPORARY_REDIRECT, "It is there");
+    reply.headers_mut().insert(header::LOCATION, location);
+    no_cache(reply.headers_mut());
+    Some(reply)
+}

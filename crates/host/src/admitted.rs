@@ -198,7 +198,7 @@ impl Admitted {
     pub fn file(&self) -> Result<DumbFile, Refusal> {
         let not_found = || Refusal::NotFound { name: self.name.clone() };
         let Task::File { path } = &self.request.task else { return Err(not_found()) };
-        match dumb::open(&self.repository, path) {
+        match dumb::open(&self.repository, path, self.settings.download_address) {
             Ok(Some(file)) => Ok(file),
             Ok(None) => Err(not_found()),
             Err(error) => {

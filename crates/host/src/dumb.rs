@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use bstr::BStr;
 use object::ObjectId;
@@ -18,7 +19,12 @@ use storage::{PeeledView, TargetView};
 use crate::dumb_file::{Content, DumbFile, Freshness};
 
 /// Opens a file by its path in the repository; `None` for what is not there or not for clients.
-pub(crate) fn open(repo: &Repository, path: &str) -> Result<Option<DumbFile>, storage::Error> {
+/// Where the store gives addresses, packs have one that holds for `elsewhere`.
+pub(crate) fn open(
+    repo: &Repository,
+    path: &str,
+    elsewhere: Option<Duration>,
+) -> Result<Option<DumbFile>, storage::Error> {
     match path {
         "HEAD" => head(repo),
         "info/refs" => refs(repo).map(Some),
@@ -29,7 +35,7 @@ pub(crate) fn open(repo: &Repository, path: &str) -> Result<Option<DumbFile>, st
         }
         "config" => Ok(annex_config(repo)),
         _ => match (path.strip_prefix("objects/"), path.strip_prefix("annex/objects/")) {
-            (Some(name), _) => object_file(repo, name),
+            (Some(name), _) => object_file(repo, name, elsewhere),
             (None, Some(key)) => annex_object(repo, key),
             (None, None) => Ok(None),
         },
@@ -109,7 +115,11 @@ fn packs(repo: &Repository) -> Result<DumbFile, storage::Error> {
 }
 
 /// A loose object, a pack or an index: nothing else below `objects/` is for clients.
-fn object_file(repo: &Repository, name: &str) -> Result<Option<DumbFile>, storage::Error> {
+fn object_file(
+    repo: &Repository,
+    name: &str,
+    elsewhere: Option<Duration>,
+) -> Result<Option<DumbFile>, storage::Error> {
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
     let media_type = match name.split_once('/') {
         Some(("pack", file)) => match file.rsplit_once('.') {
@@ -131,7 +141,11 @@ fn object_file(repo: &Repository, name: &str) -> Result<Option<DumbFile>, storag
         }
         _ => return Ok(None),
     };
-    blob(repo, name, media_type, Freshness::Forever)
+    let Some(mut file) = blob(repo, name, media_type, Freshness::Forever)? else { return Ok(None) };
+    if let Some(lifetime) = elsewhere.filter(|_| name.ends_with(".pack")) {
+        file.elsewhere = repo.blobs().address(name, lifetime)?;
+    }
+    Ok(Some(file))
 }
 
 fn blob(
@@ -150,7 +164,7 @@ fn blob(
         Err(storage::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(Some(DumbFile { content, media_type, freshness }))
+    Ok(Some(DumbFile { content, media_type, freshness, elsewhere: None }))
 }
 
 /// What git-annex has to know of a repository before it downloads from it: its uuid. Nothing
@@ -175,6 +189,7 @@ fn annex_object(repo: &Repository, key: &str) -> Result<Option<DumbFile>, storag
             content: Content::File { file, len },
             media_type: "application/octet-stream",
             freshness: Freshness::Forever,
+            elsewhere: None,
         })),
         Ok(None) => Ok(None),
         Err(error) if is_absent(&error) => Ok(None),

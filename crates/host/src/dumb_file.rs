@@ -37,6 +37,8 @@ pub struct DumbFile {
     pub media_type: &'static str,
     /// How long it may be kept.
     pub freshness: Freshness,
+    /// Where whoever asks may get it without this server, for a while.
+    pub elsewhere: Option<String>,
 }
 
 impl DumbFile {
@@ -48,6 +50,7 @@ impl DumbFile {
             content: Content::Whole(body.into()),
             media_type: "text/plain; charset=utf-8",
             freshness: Freshness::Changes,
+            elsewhere: None,
         }
     }
 

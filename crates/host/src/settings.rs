@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use object::HashKind;
 use serve::ServerInfo;
@@ -76,6 +76,9 @@ pub struct Settings {
     pub reject_thin: bool,
     /// Words for a person at the server's own terminal go to standard error.
     pub console: bool,
+    /// Whoever downloads a pack as a file is sent to the store itself, with an address that holds for so
+    /// long, where the store gives one.
+    pub download_address: Option<Duration>,
     /// The clock progress is timed by.
     pub now: fn() -> Instant,
     /// Seconds since 1970.
@@ -114,6 +117,7 @@ impl Default for Settings {
             skip_connectivity_check: false,
             reject_thin: false,
             console: false,
+            download_address: None,
             now: Instant::now,
             now_seconds: || {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -122,6 +122,9 @@ pub struct BucketConfig {
     pub probe_at_start: Option<bool>,
     /// How long what was removed can be read on, milliseconds: longer than any fetch.
     pub gone_keep_ms: Option<u64>,
+    /// Send those who download packs as files to the bucket, with an address that holds so long,
+    /// milliseconds.
+    pub download_address_ms: Option<u64>,
     /// How soon after a change refs that are watched are looked at again, milliseconds.
     pub watch_poll_ms: Option<u64>,
     /// How seldom they are looked at when nothing happens, milliseconds.

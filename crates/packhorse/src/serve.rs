@@ -111,6 +111,7 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
         create_on_push: options.create_on_push || file.create_on_push,
         upkeep: upkeep_settings(&file.maintenance),
         watch: watch_settings(&file.watch),
+        download_address: file.bucket.download_address_ms.map(Duration::from_millis),
         memory_freed: machine::memory_freed,
         ..Settings::default()
     };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use storage::{BlobMeta, BlobStore, OpenBlob, Result, Stage, check_blob_name, check_list_prefix};
@@ -133,6 +134,13 @@ impl BlobStore for ObjectBlobs {
         }
         self.listing.remove(name);
         self.listing.sweep(self.client())
+    }
+
+    fn address(&self, name: &str, lifetime: Duration) -> Result<Option<String>> {
+        match self.find(name)? {
+            Some(file) => self.client().address(&file.key, lifetime),
+            None => Ok(None),
+        }
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>> {

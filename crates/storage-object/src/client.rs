@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use http::Method;
 use maps::Losses;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload,
     WriteMultipart,
@@ -25,12 +27,22 @@ use crate::hedge::Hedge;
 use crate::options::ObjectOptions;
 use crate::requests::{Counts, Listed, Requests, Tag, TagForm, Tagged, count, listed, tag_of};
 
+/// What answers requests.
+pub(crate) struct Service {
+    pub store: Arc<dyn ObjectStore>,
+    /// The same one, which tries nothing again.
+    pub once: Arc<dyn ObjectStore>,
+    pub signer: Option<Arc<dyn Signer>>,
+}
+
 /// One bucket.
 pub(crate) struct Client {
     /// What to call it in errors.
     pub what: String,
     pub options: ObjectOptions,
     store: Arc<dyn ObjectStore>,
+    /// Makes addresses that need no credentials.
+    signer: Option<Arc<dyn Signer>>,
     /// The same one, which tries nothing again: who replaces on a condition must know how the first
     /// try ended.
     pub once: Arc<dyn ObjectStore>,
@@ -49,7 +61,7 @@ pub(crate) struct Client {
 impl Client {
     pub fn new(
         what: String,
-        (store, once): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>),
+        Service { store, once, signer }: Service,
         prefix: String,
         options: ObjectOptions,
     ) -> Result<Self> {
@@ -64,6 +76,7 @@ impl Client {
             what,
             options,
             store,
+            signer,
             once,
             prefix,
             probed: Mutex::default(),
@@ -322,6 +335,14 @@ impl Client {
         let path = self.path(key)?;
         let put = self.run(self.store.put(&path, PutPayload::from(bytes)));
         put.map(|put| Tag(put.into())).map_err(self.failed(key))
+    }
+
+    /// An address that gives the object to anybody, for so long; `None` when the service signs none.
+    pub fn address(&self, key: &str, lifetime: Duration) -> Result<Option<String>> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let path = self.path(key)?;
+        let signed = self.run(signer.signed_url(Method::GET, &path, lifetime));
+        signed.map(|url| Some(url.into())).map_err(self.failed(key))
     }
 
     /// Waits a while before something is tried again.

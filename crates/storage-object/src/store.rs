@@ -16,6 +16,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::memory::InMemory;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use reftable::stack::{LIST, format_list, table_name};
 use reftable::{RefRecord, RefValue, WriteOptions, table_of};
@@ -25,7 +26,7 @@ use storage::{
 
 use crate::blobs::ObjectBlobs;
 use crate::cache::BlobCache;
-use crate::client::Client;
+use crate::client::{Client, Service};
 use crate::lease::Leases;
 use crate::options::ObjectOptions;
 use crate::refs::{ObjectRefs, RefsHandle};
@@ -102,9 +103,11 @@ impl ObjectRepositories {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let service = Service { scheme, bucket, settings: settings_in(query), what: address };
-        let stores = (service.connect(options, true)?, service.connect(options, false)?);
-        Self::over(address.to_owned(), stores, prefix, options)
+        let service = Address { scheme, bucket, settings: settings_in(query), what: address };
+        let (store, signer) = service.connect(options, true)?;
+        let (once, _) = service.connect(options, false)?;
+        let service = Service { store, once, signer: Some(signer) };
+        Self::over(address.to_owned(), service, prefix, options)
     }
 
     /// A bucket in memory, for tests.
@@ -126,7 +129,8 @@ impl ObjectRepositories {
         prefix: &str,
         options: &ObjectOptions,
     ) -> Result<Self> {
-        Self::over(what.to_owned(), (store.clone(), store), prefix, options)
+        let service = Service { store: store.clone(), once: store, signer: None };
+        Self::over(what.to_owned(), service, prefix, options)
     }
 
     /// How many requests were made since the bucket was opened.
@@ -134,17 +138,12 @@ impl ObjectRepositories {
         self.shared.client.requests()
     }
 
-    fn over(
-        what: String,
-        stores: (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>),
-        prefix: &str,
-        options: &ObjectOptions,
-    ) -> Result<Self> {
+    fn over(what: String, service: Service, prefix: &str, options: &ObjectOptions) -> Result<Self> {
         let prefix = match prefix.trim_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        let client = Arc::new(Client::new(what, stores, prefix.clone(), options.clone())?);
+        let client = Arc::new(Client::new(what, service, prefix.clone(), options.clone())?);
         if options.probe_at_start {
             client.probed()?;
         }
@@ -385,12 +384,20 @@ fn decode(name: &str, text: &[u8]) -> Result<Stored> {
     Ok(Stored { number: number.unwrap_or(0), hash, config: own.to_vec() })
 }
 
-/// A service, as its URL names it.
-struct Service<'a> {
+/// Where a service is, as its URL says.
+struct Address<'a> {
     scheme: &'a str,
     bucket: &'a str,
     settings: Vec<(String, String)>,
     what: &'a str,
+}
+
+/// A service, and who signs for it.
+type Connected = (Arc<dyn ObjectStore>, Arc<dyn Signer>);
+
+fn connected<S: ObjectStore + Signer>(store: S) -> Connected {
+    let store = Arc::new(store);
+    (store.clone(), store)
 }
 
 fn settings_in(query: &str) -> Vec<(String, String)> {
@@ -403,8 +410,8 @@ fn settings_in(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-impl Service<'_> {
-    fn connect(&self, options: &ObjectOptions, retries: bool) -> Result<Arc<dyn ObjectStore>> {
+impl Address<'_> {
+    fn connect(&self, options: &ObjectOptions, retries: bool) -> Result<Connected> {
         let unsupported = |why: &dyn std::fmt::Display| Error::Unsupported {
             what: self.what.to_owned(),
             detail: format!("{}: {why}", self.what),
@@ -428,7 +435,7 @@ impl Service<'_> {
             max_retries: if retries { options.retries } else { 0 },
             retry_timeout: options.retry_timeout,
         };
-        let store: Result<Arc<dyn ObjectStore>, object_store::Error> = match self.scheme {
+        let store: Result<Connected, object_store::Error> = match self.scheme {
             "s3" => {
                 let mut builder = AmazonS3Builder::from_env().with_bucket_name(self.bucket);
                 for (key, value) in &self.settings {
@@ -436,7 +443,7 @@ impl Service<'_> {
                     builder = builder.with_config(key, value);
                 }
                 let built = builder.with_client_options(client).with_retry(retry).build();
-                built.map(|store| Arc::new(store) as _)
+                built.map(connected)
             }
             "gs" => {
                 let mut builder =
@@ -446,7 +453,7 @@ impl Service<'_> {
                     builder = builder.with_config(key, value);
                 }
                 let built = builder.with_client_options(client).with_retry(retry).build();
-                built.map(|store| Arc::new(store) as _)
+                built.map(connected)
             }
             "az" => {
                 let mut builder =
@@ -456,7 +463,7 @@ impl Service<'_> {
                     builder = builder.with_config(key, value);
                 }
                 let built = builder.with_client_options(client).with_retry(retry).build();
-                built.map(|store| Arc::new(store) as _)
+                built.map(connected)
             }
             _ => return Err(unsupported(&"no service of that kind is known")),
         };

@@ -11,7 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -62,6 +62,14 @@ pub trait BlobStore: Send + Sync {
     /// The whole blob as mapped memory, where the store can do that and the file never
     /// changes; `None` otherwise, also when there is no such blob. Use [`BlobStore::read`] then.
     fn map(&self, name: &str) -> Result<Option<Bytes>> {
+        check_blob_name(name)?;
+        Ok(None)
+    }
+
+    /// An address by which anybody can get the whole blob with GET, without asking this store's owner, for so
+    /// long; `None` where there is no such thing, also when there is no such blob.
+    fn address(&self, name: &str, lifetime: Duration) -> Result<Option<String>> {
+        let _ = lifetime;
         check_blob_name(name)?;
         Ok(None)
     }

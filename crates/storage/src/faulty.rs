@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -157,6 +159,10 @@ impl BlobStore for FaultyBlobs {
         let Some(inner) = self.inner.open(name)? else { return Ok(None) };
         let faults = Arc::clone(&self.faults);
         Ok(Some(Arc::new(FaultyBlob { inner, name: name.to_owned(), faults })))
+    }
+
+    fn address(&self, name: &str, lifetime: Duration) -> Result<Option<String>> {
+        self.inner.address(name, lifetime)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {

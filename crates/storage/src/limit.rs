@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -49,6 +50,10 @@ impl BlobStore for LimitBlobs {
 
     fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
         self.inner.open(name)
+    }
+
+    fn address(&self, name: &str, lifetime: Duration) -> Result<Option<String>> {
+        self.inner.address(name, lifetime)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {

@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{BlobMeta, BlobName, BlobStore, OpenBlob, Result, Stage};
@@ -75,6 +77,10 @@ impl BlobStore for MeteredBlobs {
         let Some(inner) = self.inner.open(name)? else { return Ok(None) };
         let meter = Arc::clone(&self.meter);
         Ok(Some(Arc::new(MeteredBlob { inner, name: name.to_owned(), meter })))
+    }
+
+    fn address(&self, name: &str, lifetime: Duration) -> Result<Option<String>> {
+        self.inner.address(name, lifetime)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {

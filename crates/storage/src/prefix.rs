@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -50,6 +51,10 @@ impl BlobStore for PrefixBlobs {
 
     fn open(&self, name: &str) -> Result<Option<Arc<dyn OpenBlob>>> {
         self.inner.open(&self.full(name)?)
+    }
+
+    fn address(&self, name: &str, lifetime: Duration) -> Result<Option<String>> {
+        self.inner.address(&self.full(name)?, lifetime)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<BlobMeta>> {

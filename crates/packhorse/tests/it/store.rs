@@ -395,3 +395,38 @@ fn a_store_for_some_repositories_of_a_folder() {
         assert!(!output.status.success() && told.contains(words), "{told}");
     }
 }
+
+/// Who downloads a pack is sent to the bucket, with an address that needs no credentials.
+#[test]
+fn downloads_by_an_address_of_the_bucket() {
+    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    let git = RealGit::new();
+    let origin = Scenario::realistic(40, 6).build(&git, "origin.git");
+    let config = git.path("server.toml");
+    std::fs::write(&config, "[bucket]\ndownload_address_ms = 600000\n").expect("a file");
+    let store = ceph.store();
+    let config = config.to_str().expect("text");
+    let server = serve(&git, &store, &["--create-on-push", "--config", config]);
+    git.ok(&origin, &["push", "-q", "--mirror", &server.url("r.git")]);
+    let list = server.get("/r.git/objects/info/packs", &[]);
+    let list = String::from_utf8(list.body).expect("text");
+    let pack = list.lines().find_map(|line| line.strip_prefix("P ")).expect("a pack");
+    let path = format!("/r.git/objects/pack/{pack}");
+    let sent = server.get(&path, &[]);
+    assert_eq!(sent.status, 307, "{sent:?}");
+    let address = sent.header("location").expect("an address").to_owned();
+    let rest = address.strip_prefix(&format!("{}/", ceph.endpoint())).expect("in the bucket");
+    let authority = ceph.endpoint().trim_start_matches("http://").to_owned();
+    let get = |path: &str| {
+        let head = crate::raw::head("GET", &format!("/{path}"), &[], None);
+        // It is signed for this host.
+        let head = head.replace("Host: test", &format!("Host: {authority}"));
+        crate::raw::send(&authority, &head, b"")
+    };
+    let got = get(rest);
+    assert_eq!((got.status, &got.body[..4]), (200, &b"PACK"[..]));
+    let (plain, _) = rest.split_once('?').expect("signed");
+    assert_eq!(get(plain).status, 403, "nobody gets it without");
+    // A range asked for is the bucket's affair, too; an index is not worth a second request.
+    assert_eq!(server.get(&path.replace(".pack", ".idx"), &[]).status, 200);
+}
