@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use object::RefName;
@@ -11,7 +10,7 @@ use reftable::Table;
 use reftable::stack::{LIST, compact, due, format_list, table_name};
 use storage::{
     Change, CommitError, Error, Expected, Hold, Peeled, Prepared, RefEdit, RefTransaction, Result,
-    Target,
+    Rounds, Target,
 };
 use storage_reftable::RefTables;
 
@@ -21,12 +20,12 @@ use crate::store::random;
 /// Transactions that share a table.
 const TOGETHER_MAX: usize = 1024;
 
-type Outcome = Mutex<Option<Result<(), CommitError>>>;
+/// Transactions that come together, and how each went.
+pub(crate) type CommitRounds = Rounds<RefTransaction, Result<(), CommitError>>;
 
-#[derive(Default)]
-pub(crate) struct Queue {
-    waiting: Vec<(RefTransaction, Arc<Outcome>)>,
-    led: bool,
+/// Rounds that are led by one of those who commit.
+pub(crate) fn rounds() -> CommitRounds {
+    Rounds::new(TOGETHER_MAX)
 }
 
 impl ObjectRefs {
@@ -35,7 +34,7 @@ impl ObjectRefs {
         let mut settled: Vec<Option<Result<(), CommitError>>> = txs.iter().map(|_| None).collect();
         if let Err(error) = self.commit_until_settled(txs, &mut settled) {
             let left = settled.iter_mut().filter(|one| one.is_none());
-            left.for_each(|one| *one = Some(Err(again(&error).into())));
+            left.for_each(|one| *one = Some(Err(error.again().into())));
         }
         settled.into_iter().map(|one| one.expect("all are settled")).collect()
     }
@@ -214,21 +213,6 @@ fn merged(stack: &RefTables, old_count: usize) -> Result<(String, usize, Bytes)>
     Ok((name, start, bytes.into()))
 }
 
-/// The same error for somebody else.
-fn again(error: &Error) -> Error {
-    let what = error.what().to_owned();
-    let source = io::Error::new(io::ErrorKind::ResourceBusy, error.to_string());
-    match error {
-        Error::NotFound { .. } => Error::NotFound { what },
-        Error::Corrupt { detail, .. } => Error::Corrupt { what, detail: detail.clone() },
-        Error::Refused { detail, .. } => Error::Refused { what, detail: detail.clone() },
-        Error::Unavailable { source, .. } => {
-            Error::Unavailable { what, source: io::Error::new(source.kind(), source.to_string()) }
-        }
-        _ => Error::Io { what, source },
-    }
-}
-
 /// A transaction that was verified, and whose refs no other transaction of this server changes.
 /// Another server may: then [`CommitError::Lost`] comes from the commit.
 pub(crate) struct PreparedTables<'a> {
@@ -240,29 +224,6 @@ pub(crate) struct PreparedTables<'a> {
 impl Prepared for PreparedTables<'_> {
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
         let refs = self.refs;
-        let outcome = Arc::<Outcome>::default();
-        let mut queue = lock(&refs.queue);
-        queue.waiting.push((self.tx.clone(), outcome.clone()));
-        loop {
-            if let Some(result) = lock(&outcome).take() {
-                return result;
-            }
-            if queue.led {
-                queue = refs.finished.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            queue.led = true;
-            let count = queue.waiting.len().min(TOGETHER_MAX);
-            let together: Vec<_> = queue.waiting.drain(..count).collect();
-            drop(queue);
-            let (txs, outcomes): (Vec<_>, Vec<_>) = together.into_iter().unzip();
-            let results = refs.commit_all(&txs);
-            for (outcome, result) in outcomes.iter().zip(results) {
-                *lock(outcome) = Some(result);
-            }
-            queue = lock(&refs.queue);
-            queue.led = false;
-            refs.finished.notify_all();
-        }
+        refs.rounds.run(self.tx.clone(), &|txs| refs.commit_all(&txs))
     }
 }

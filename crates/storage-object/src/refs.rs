@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bstr::{BStr, ByteSlice as _};
@@ -19,7 +19,7 @@ use storage::{
 };
 use storage_reftable::{RefTables, check_transaction};
 
-use crate::commit::{PreparedTables, Queue};
+use crate::commit::{self, CommitRounds, PreparedTables};
 use crate::requests::Tag;
 use crate::store::Shared;
 use crate::watch;
@@ -38,8 +38,7 @@ pub(crate) struct ObjectRefs {
     pub epoch: Arc<Epoch>,
     pub cached: Mutex<Cached>,
     held: HeldRefs,
-    pub queue: Mutex<Queue>,
-    pub finished: Condvar,
+    pub rounds: CommitRounds,
     /// Who wants to know when they move.
     pub bells: Bells<()>,
 }
@@ -93,8 +92,7 @@ impl ObjectRefs {
             epoch: Arc::default(),
             cached: Mutex::default(),
             held: HeldRefs::default(),
-            queue: Mutex::default(),
-            finished: Condvar::new(),
+            rounds: commit::rounds(),
             bells: Bells::default(),
         })
     }

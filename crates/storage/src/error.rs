@@ -169,6 +169,30 @@ impl Error {
         }
     }
 
+    /// The same error, for one more who is to be told.
+    pub fn again(&self) -> Error {
+        let what = self.what().to_owned();
+        let copy = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+        match self {
+            Error::NotFound { .. } => Error::NotFound { what },
+            Error::Corrupt { detail, .. } => Error::Corrupt { what, detail: detail.clone() },
+            Error::Refused { detail, .. } => Error::Refused { what, detail: detail.clone() },
+            Error::Unsupported { detail, .. } => {
+                Error::Unsupported { what, detail: detail.clone() }
+            }
+            Error::InvalidName { .. } => Error::InvalidName { what },
+            Error::Locked { lock, .. } => Error::Locked { what, lock: lock.clone() },
+            Error::Full { source, .. } => Error::Full { what, source: copy(source) },
+            Error::ReadOnly { source, .. } => Error::ReadOnly { what, source: copy(source) },
+            Error::Unavailable { source, .. } => Error::Unavailable { what, source: copy(source) },
+            Error::Io { source, .. } => Error::Io { what, source: copy(source) },
+            Error::TooLarge { .. } => Error::Io {
+                what,
+                source: io::Error::new(io::ErrorKind::FileTooLarge, self.to_string()),
+            },
+        }
+    }
+
     /// Who has to act.
     pub fn blame(&self) -> Blame {
         match self {

@@ -28,6 +28,7 @@ mod prefix;
 mod reflog;
 mod refs;
 mod repositories;
+mod rounds;
 mod routed;
 mod watch;
 
@@ -50,5 +51,6 @@ pub use refs::{
     RefTransaction, RefView, ReflogLine, Target, TargetView, single_line,
 };
 pub use repositories::{NewRepository, RepositoryStore, Stored, check_repository_name};
+pub use rounds::Rounds;
 pub use routed::{RoutedStore, is_below};
 pub use watch::{Bells, Moved, Wake, Watched, Watching};

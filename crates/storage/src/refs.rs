@@ -193,8 +193,9 @@ pub trait RefStore: Send + Sync {
 
     /// Locks every ref of the transaction and verifies every expected value and name.
     ///
-    /// After `Ok`, only the storage itself can make [`Prepared::commit`] fail. This is
-    /// the place between git's "prepared" and "committed" hook states.
+    /// After `Ok`, only the storage itself can make [`Prepared::commit`] fail; and, where servers or
+    /// programs share refs that they cannot lock for each other (a bucket, reftables), one of those.
+    /// This is the place between git's "prepared" and "committed" hook states.
     fn prepare<'a>(&'a self, tx: RefTransaction) -> Result<Box<dyn Prepared + 'a>, CommitError>;
 
     /// Calls `wake` after changes of refs, whoever makes them: soon after each one, or once for

@@ -20,7 +20,7 @@ use crate::disk::{Directories, Disk};
 use crate::lock::LockFile;
 
 /// Bytes of every table that git leaves out when it compares sizes: a header but for one.
-const FRAME_BYTES: u64 = 23;
+pub(super) const FRAME_BYTES: u64 = 23;
 
 impl Inner {
     /// Makes tables one until each is at least twice as large as the next newer one. Does
@@ -50,7 +50,7 @@ impl Inner {
         self.replace(&stack, start..range.end)
     }
 
-    fn try_lock(&self, path: &Path, wait: Duration) -> Result<Option<LockFile>> {
+    pub(super) fn try_lock(&self, path: &Path, wait: Duration) -> Result<Option<LockFile>> {
         let root = &self.dirs.common_dir;
         let mut changed = Directories::new();
         match LockFile::acquire(&self.disk, root, path.to_owned(), wait, &mut changed) {

@@ -16,8 +16,8 @@ use object::HashKind;
 use reftable::Table;
 use reftable::stack::{LIST, parse_list};
 use storage::{
-    BlobStore as _, CommitError, Error, Line, Prepared, RefSnapshot, RefStore, RefTransaction,
-    Result, Turn, Wake, Watching,
+    BlobStore as _, CommitError, Error, HeldRefs, Line, Prepared, RefEdit, RefSnapshot, RefStore,
+    RefTransaction, Result, Rounds, Turn, Wake, Watching,
 };
 
 use storage_reftable::RefTables;
@@ -34,6 +34,8 @@ use crate::worktree::RefDirs;
 const LIST_BYTES_MAX: u64 = 16 << 20;
 /// How often a stack is read again of which a table is gone: somebody made several one.
 const ATTEMPTS_MAX: usize = 100;
+/// Transactions that share a table.
+const TOGETHER_MAX: usize = 1024;
 /// How long a transaction waits for others of this process, which stand in line before the lock.
 const LINE_WAIT: Duration = Duration::from_secs(60);
 /// How long a transaction waits for another one's lock (`reftable.lockTimeout`).
@@ -54,15 +56,29 @@ struct Inner {
     /// Tables that were mapped, by name: those of the list that was read last. And how often a
     /// map had turned out to be lost by then.
     open: Mutex<(HashMap<String, Table>, u64)>,
-    /// Transactions of this process: a lock file knows no order.
+    /// Transactions of this process that are prepared.
+    held: HeldRefs,
+    /// Those that come together are committed together.
+    rounds: Rounds<Vec<RefEdit>, prepare::Outcome>,
+    /// Who wants the list's lock, of this process: a lock file knows no order.
     line: Line,
 }
 
 impl TableRefs {
     pub(crate) fn new(dirs: RefDirs, hash: HashKind, settings: RefSettings, disk: Disk) -> Self {
         let files = DiskBlobs::with_disk(&dirs.common_dir.join("reftable"), disk.clone());
-        let (open, line) = (Mutex::default(), Line::new(1));
-        TableRefs { inner: Arc::new(Inner { dirs, hash, settings, disk, files, open, line }) }
+        let inner = Inner {
+            dirs,
+            hash,
+            settings,
+            disk,
+            files,
+            open: Mutex::default(),
+            held: HeldRefs::default(),
+            rounds: Rounds::new(TOGETHER_MAX),
+            line: Line::new(1),
+        };
+        TableRefs { inner: Arc::new(inner) }
     }
 
     /// `reftable.lockTimeout`, in place of the wait for single refs.

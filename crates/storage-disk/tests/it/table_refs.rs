@@ -134,12 +134,24 @@ fn a_snapshot_stays_and_a_lock_is_respected() {
     }
     fs::remove_file(&lock).expect("removed");
     commit(&*refs, vec![edit("refs/heads/c", None, Some(ids[0]))]).expect("free again");
-    // A prepared transaction keeps git out, and leaves nothing when it is dropped.
+    // A prepared transaction leaves nothing when it is dropped. It keeps others of this process out;
+    // when git was faster, that is found out before anything is written.
     let names = listed(&dir);
-    let edits = vec![edit("refs/heads/d", None, Some(ids[0]))];
-    let prepared = refs.prepare(RefTransaction { edits, ..Default::default() }).expect("fine");
-    git.fail(&dir, &["-c", "reftable.lockTimeout=0", "update-ref", "refs/x", &ids[0].to_hex()]);
+    let prepare = || {
+        let edits = vec![edit("refs/heads/d", None, Some(ids[0]))];
+        refs.prepare(RefTransaction { edits, ..Default::default() })
+    };
+    let prepared = prepare().expect("fine");
+    assert!(matches!(prepare().err(), Some(CommitError::Locked { .. })));
     drop(prepared);
+    assert_eq!(listed(&dir), names);
+    let prepared = prepare().expect("free again");
+    git.ok(&dir, &["update-ref", "refs/heads/d", &ids[1].to_hex()]);
+    let names = listed(&dir);
+    match prepared.commit().expect_err("it is another one") {
+        CommitError::Lost { found, .. } => assert_eq!(found, Some(Target::Id(ids[1]))),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(listed(&dir), names);
     let files = fs::read_dir(dir.join("reftable")).expect("a directory").count();
     assert_eq!(files, names.len() + 1);
