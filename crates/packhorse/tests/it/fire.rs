@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -45,28 +46,64 @@ fn size() -> Size {
 struct Road {
     port: u16,
     is_cut: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    open: Arc<Mutex<Vec<Box<dyn Stream>>>>,
+}
+
+/// Where a service listens.
+#[derive(Clone)]
+enum Service {
+    Address(String),
+    Socket(PathBuf),
+}
+
+/// A connection of either kind.
+trait Stream: Read + Write + Send {
+    fn second(&self) -> Box<dyn Stream>;
+    fn end(&self);
+}
+
+macro_rules! streams {
+    ($($kind:ty),*) => {$(
+        impl Stream for $kind {
+            fn second(&self) -> Box<dyn Stream> {
+                Box::new(self.try_clone().expect("a second handle"))
+            }
+
+            fn end(&self) {
+                let _ = self.shutdown(Shutdown::Both);
+            }
+        }
+    )*};
+}
+
+streams!(TcpStream, UnixStream);
+
+impl Service {
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Service::Address(address) => Box::new(TcpStream::connect(address)?),
+            Service::Socket(path) => Box::new(UnixStream::connect(path)?),
+        })
+    }
 }
 
 impl Road {
-    fn to(service: String) -> Road {
+    fn to(service: Service) -> Road {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let (is_cut, open) =
-            (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<TcpStream>>>::default());
+        let (is_cut, open) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<_>>>::default());
         let (cut, all) = (is_cut.clone(), open.clone());
         // It ends with the program.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(&service) else { continue };
+                let client: Box<dyn Stream> = Box::new(client);
+                let Ok(server) = service.connect() else { continue };
                 let mut all = all.lock().expect("no panic");
                 if cut.load(Ordering::SeqCst) {
                     continue;
                 }
-                all.retain(|stream| stream.peer_addr().is_ok());
                 for (from, to) in [(&client, &server), (&server, &client)] {
-                    let from = from.try_clone().expect("a second handle");
-                    let to = to.try_clone().expect("a second handle");
+                    let (from, to) = (from.second(), to.second());
                     thread::spawn(move || carry(from, to));
                 }
                 all.extend([client, server]);
@@ -77,9 +114,7 @@ impl Road {
 
     fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
-        for stream in self.open.lock().expect("no panic").drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.open.lock().expect("no panic").drain(..).for_each(|stream| stream.end());
     }
 
     fn mend(&self) {
@@ -87,22 +122,22 @@ impl Road {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream) {
+fn carry(mut from: Box<dyn Stream>, mut to: Box<dyn Stream>) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         if to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    from.end();
+    to.end();
 }
 
-/// One of the servers, and its own road to the store.
+/// One of the servers, and its own roads to the stores.
 struct Node {
     number: usize,
     store: String,
-    road: Road,
+    roads: Vec<Road>,
     process: Mutex<Option<ServerProcess>>,
     address: RwLock<String>,
 }
@@ -160,9 +195,10 @@ fn make_trouble(
                 node.start(git, config);
             }
             false => {
-                node.road.cut();
+                let road = &node.roads[random.below(node.roads.len())];
+                road.cut();
                 thread::sleep(pause);
-                node.road.mend();
+                road.mend();
             }
         }
         count += 1;
@@ -227,20 +263,18 @@ fn listen(git: &RealGit, nodes: &[Node], repository: usize, end: &OnceLock<Refs>
     follower
 }
 
-fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
+fn burn(services: &[Service], store_of: impl Fn(&[Road]) -> String, seed: u64) {
     let git = RealGit::new();
     let size = size();
     let config = git.path("node.toml");
     let text = "[maintenance]\nrest_ms = 10\n[postgres]\nlease_ms = 3000\n\
                 [bucket]\nretries = 2\nretry_timeout_ms = 2000\nrequest_timeout_ms = 30000\nlease_ms = 3000\n";
     std::fs::write(&config, text).expect("a file");
-    let service = Ceph::shared().endpoint().trim_start_matches("http://").to_owned();
     let nodes: Vec<Node> = (0..NODES)
         .map(|number| {
-            let road = Road::to(service.clone());
-            let store = store_of(&road);
+            let roads: Vec<Road> = services.iter().cloned().map(Road::to).collect();
             let (process, address) = Default::default();
-            Node { number, store, road, process, address }
+            Node { number, store: store_of(&roads), roads, process, address }
         })
         .collect();
     nodes.iter().for_each(|node| node.start(&git, &config));
@@ -340,6 +374,10 @@ fn burn(store_of: impl Fn(&Road) -> String, seed: u64) {
     }
 }
 
+fn ceph() -> Service {
+    Service::Address(Ceph::shared().endpoint().trim_start_matches("http://").to_owned())
+}
+
 fn through(road: &Road, bucket: &str) -> String {
     let service = Ceph::shared().endpoint();
     bucket.replace(&service, &format!("http://127.0.0.1:{}", road.port))
@@ -347,15 +385,21 @@ fn through(road: &Road, bucket: &str) -> String {
 
 #[test]
 fn nodes_of_a_bucket_lose_nothing() {
-    let Some(ceph) = Ceph::shared_or_skip() else { return };
-    let bucket = ceph.store();
-    burn(|road| through(road, &bucket), 11);
+    let Some(ceph_itself) = Ceph::shared_or_skip() else { return };
+    let bucket = ceph_itself.store();
+    burn(&[ceph()], |roads| through(&roads[0], &bucket), 11);
 }
 
 #[test]
 fn nodes_of_a_database_and_a_bucket_lose_nothing() {
-    let Some(ceph) = Ceph::shared_or_skip() else { return };
+    let Some(ceph_itself) = Ceph::shared_or_skip() else { return };
     let postgres = Postgres::shared();
-    let (refs, bucket) = (postgres.database(), ceph.store());
-    burn(|road| format!("{refs}+{}", through(road, &bucket)), 12);
+    let (refs, bucket) = (postgres.database(), ceph_itself.store());
+    let database = refs.rsplit('/').next().expect("a name").to_owned();
+    let through_both = |roads: &[Road]| {
+        let port = roads[1].port;
+        let refs = format!("postgres://git@127.0.0.1:{port}/{database}?sslmode=disable");
+        format!("{refs}+{}", through(&roads[0], &bucket))
+    };
+    burn(&[ceph(), Service::Socket(postgres.socket())], through_both, 12);
 }
