@@ -57,6 +57,8 @@ pub enum Road {
     /// HTTP. Closed by `http.uploadpack`, `http.receivepack` and `http.getanyfile`
     /// (git-http-backend(1)).
     Http,
+    /// git://. Closed by `daemon.uploadpack` and `daemon.receivepack` (git-daemon(1)).
+    Git,
     /// The standard streams of a process that runs with the caller's rights. Never closed.
     Stdio,
 }
@@ -85,6 +87,8 @@ impl Request {
             }
             (Road::Http, Task::Smart { service: Service::ReceivePack, .. }) => "http.receivepack",
             (Road::Http, Task::File { .. }) => "http.getanyfile",
+            (Road::Git, Task::Smart { service: Service::ReceivePack, .. }) => "daemon.receivepack",
+            (Road::Git, _) => "daemon.uploadpack",
         };
         match config.bool(key) {
             Ok(None | Some(true)) => Ok(()),

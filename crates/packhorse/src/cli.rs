@@ -67,6 +67,9 @@ pub struct ServeOptions {
     /// [default: 127.0.0.1:8417].
     #[arg(long, value_name = "ADDR", value_parser = crate::listen::parse)]
     pub listen: Option<SocketAddr>,
+    /// Listen for git://, too; nobody who comes by it is asked who he is.
+    #[arg(long = "git", value_name = "ADDR", value_parser = crate::listen::parse)]
+    pub git_listen: Option<SocketAddr>,
     /// Make a repository when somebody pushes to a name that does not exist.
     #[arg(long)]
     pub create_on_push: bool,

@@ -24,6 +24,9 @@ pub struct FileConfig {
     /// Address and port to listen on, or a port of this machine alone.
     #[serde(default, deserialize_with = "crate::listen::from_config")]
     pub listen: Option<SocketAddr>,
+    /// git://.
+    #[serde(default)]
+    pub git: GitConfig,
     /// Make repositories for pushes to new names.
     #[serde(default)]
     pub create_on_push: bool,
@@ -54,6 +57,18 @@ pub struct FileConfig {
     /// How a bucket is used.
     #[serde(default)]
     pub bucket: BucketConfig,
+}
+
+/// The `[git]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitConfig {
+    /// Address and port to listen on, or a port of this machine alone.
+    #[serde(default, deserialize_with = "crate::listen::from_config")]
+    pub listen: Option<SocketAddr>,
+    /// Take pushes.
+    #[serde(default)]
+    pub receive_pack: bool,
 }
 
 /// One of the `[[stores]]`.

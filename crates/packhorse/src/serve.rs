@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use front_git::GitSettings;
 use front_http::{HttpSettings, Server};
 use host::{
     Catalogue, Host, Listed, MemoryPool, PushAccess, Settings, UpkeepSettings, WatchSettings,
 };
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::cli::ServeOptions;
 use crate::config::{self, FileConfig, LimitsConfig, MaintenanceConfig, WatchConfig};
@@ -35,6 +37,8 @@ struct Plan {
     routes: Vec<(String, StoreUrl)>,
     stores: StoresConfig,
     listen: SocketAddr,
+    git_listen: Option<SocketAddr>,
+    git: GitSettings,
     allow_anonymous_push: bool,
     settings: Settings,
     http: HttpSettings,
@@ -101,7 +105,11 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
     let listen = options.listen.or(file.listen).unwrap_or_else(default_listen);
     let read_only = options.read_only || file.read_only;
     let allow_anonymous_push = options.allow_anonymous_push || file.allow_anonymous_push;
-    let push_access = match (read_only, listen.ip().is_loopback() || allow_anonymous_push) {
+    let git_listen = options.git_listen.or(file.git.listen);
+    // Whoever reaches the one port is not asked who he is, and so at the other.
+    let are_local = [Some(listen), git_listen.filter(|_| file.git.receive_pack)];
+    let are_local = are_local.iter().flatten().all(|address| address.ip().is_loopback());
+    let push_access = match (read_only, are_local || allow_anonymous_push) {
         (true, _) => PushAccess::ReadOnly,
         (false, true) => PushAccess::Anybody,
         (false, false) => PushAccess::NotAnonymously,
@@ -120,9 +128,26 @@ fn plan(options: ServeOptions) -> Result<Plan, String> {
         http.heartbeat = Duration::from_millis(heartbeat);
     }
     set_limits(&file.limits, &mut settings, &mut http);
+    let git = GitSettings {
+        receive_pack: file.git.receive_pack,
+        header_timeout: http.header_timeout,
+        idle_timeout: http.idle_timeout,
+        drain_timeout: http.drain_timeout,
+        connections_max: http.connections_max,
+    };
     let served = served(&options, &file)?;
     let (routes, stores) = (StoreUrl::routes_of_file(&file)?, StoresConfig::of_file(&file));
-    Ok(Plan { served, routes, stores, listen, allow_anonymous_push, settings, http })
+    Ok(Plan {
+        served,
+        routes,
+        stores,
+        listen,
+        git_listen,
+        git,
+        allow_anonymous_push,
+        settings,
+        http,
+    })
 }
 
 /// What is served: what the command line says, or else the file.
@@ -219,10 +244,35 @@ fn serve(plan: Plan) -> Result<bool, String> {
             .await
             .map_err(|error| format!("cannot listen on {}: {error}", plan.listen))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let git = match plan.git_listen {
+            Some(at) => {
+                let listener = TcpListener::bind(at).await;
+                Some(listener.map_err(|error| format!("cannot listen on {at}: {error}"))?)
+            }
+            None => None,
+        };
+        let git_address = git.as_ref().and_then(|listener| listener.local_addr().ok());
         let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
-        welcome(&plan, &listed, address);
+        welcome(&plan, &listed, (address, git_address));
         host.start_upkeep();
-        Ok::<_, String>(Server::new(host.clone(), plan.http.clone()).run(listener, stop).await)
+        let (stopping, stopped) = watch::channel(false);
+        let stop = async move {
+            stop.await;
+            // Who does not listen to it is not there.
+            let _ = stopping.send(true);
+        };
+        let until = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|is_over| *is_over).await;
+        };
+        let http = Server::new(host.clone(), plan.http.clone());
+        let http = http.run(listener, until(stopped.clone()));
+        let git = async {
+            let Some(listener) = git else { return true };
+            let server = front_git::Server::new(host.clone(), plan.git.clone());
+            server.run(listener, until(stopped)).await
+        };
+        let (http, git, ()) = tokio::join!(http, git, stop);
+        Ok::<_, String>(http && git)
     });
     // Threads that still answer somebody are not waited for twice.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -248,9 +298,17 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 #[allow(clippy::print_stdout)] // What is served, and how, is this command's answer.
-fn welcome(plan: &Plan, listed: &(Vec<Listed>, bool), address: SocketAddr) {
+fn welcome(
+    plan: &Plan,
+    listed: &(Vec<Listed>, bool),
+    (address, git): (SocketAddr, Option<SocketAddr>),
+) {
     use std::io::Write as _;
     println!("{}", welcome_text(plan, listed, address));
+    if let Some(git) = git {
+        let pushes = if plan.git.receive_pack { "" } else { "; no pushes (git.receive_pack)" };
+        println!("listening on git://{git}/{pushes}");
+    }
     let _ = std::io::stdout().flush();
 }
 

@@ -11,6 +11,7 @@
 
 pub mod advertise;
 pub mod capability;
+pub mod daemon;
 mod error;
 pub mod fetch;
 mod filter;

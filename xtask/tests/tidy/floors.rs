@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("serve", 5),
     ("host", 6),
     ("front-http", 7),
+    ("front-git", 7),
     ("front-stdio", 7),
     ("packhorse", 8),
 ];

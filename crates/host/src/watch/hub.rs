@@ -165,6 +165,8 @@ impl Shared {
         let fresh = self.begin(name, refs)?;
         let mut watched = lock(&self.watched);
         if let Some(faster) = known(&mut watched) {
+            drop(watched);
+            self.forget(&fresh);
             return Ok(faster);
         }
         fresh.subscribers.fetch_add(1, Ordering::Relaxed);
@@ -185,6 +187,10 @@ impl Shared {
             reason: error.to_string(),
         };
         self.start_threads().map_err(unavailable)?;
+        if lock(&self.work).ended {
+            let (name, reason) = (name.to_owned(), "the server is about to end".to_owned());
+            return Err(Refusal::Unavailable { name, reason });
+        }
         let watched = Arc::new(Watched {
             what: name.to_owned(),
             refs: refs.clone(),

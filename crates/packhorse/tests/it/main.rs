@@ -12,6 +12,7 @@ mod damage;
 mod dumb;
 mod fetch;
 mod fire;
+mod git_port;
 mod http;
 mod http2;
 mod maintain;

@@ -53,6 +53,28 @@ pub fn head(method: &str, path: &str, headers: &[(&str, &str)], length: Option<u
     head + "\r\n"
 }
 
+/// What a client of git:// says first.
+pub fn git_head(service: &str, name: &str) -> String {
+    let head = format!("git-{service} /{name}\0host=localhost\0");
+    format!("{:04x}{head}", head.len() + 4)
+}
+
+/// Sends bytes, says that there are no more, and reads until the server closes the connection.
+pub fn send_and_end(authority: &str, bytes: &[u8]) -> Vec<u8> {
+    let stream = TcpStream::connect(authority).expect("the server listens");
+    let mut answer = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // A server that stops reading is judged by its answer.
+            let _ = (&stream).write_all(bytes);
+            let _ = stream.shutdown(Shutdown::Write);
+        });
+        // It may be reset when the server had enough.
+        let _ = (&stream).read_to_end(&mut answer);
+    });
+    answer
+}
+
 /// Sends bytes and cuts the connection; returns when the server has closed its side too.
 pub fn send_and_cut(authority: &str, bytes: &[u8]) {
     let mut stream = TcpStream::connect(authority).expect("the server listens");

@@ -50,6 +50,22 @@ impl Serving {
         format!("{}{name}", self.server.address())
     }
 
+    /// The git:// URL of a repository, of a server that listens for it.
+    pub fn git_url(&self, name: &str) -> String {
+        format!("git://{}/{name}", self.git_authority())
+    }
+
+    /// Where the server listens for git://.
+    pub fn git_authority(&self) -> String {
+        let find = || {
+            let printed = self.server.printed();
+            let (_, behind) = printed.split_once("listening on git://")?;
+            Some(behind.split('/').next().unwrap_or_default().to_owned())
+        };
+        wait_until("it listens for git://", || find().is_some());
+        find().expect("just found")
+    }
+
     pub fn authority(&self) -> &str {
         self.server.authority()
     }

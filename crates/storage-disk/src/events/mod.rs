@@ -44,6 +44,8 @@ struct Repository {
     watchers: usize,
     poll: Duration,
     due: Instant,
+    /// Whether the system tells of it.
+    is_told: bool,
 }
 
 /// One who watches a repository.
@@ -146,10 +148,11 @@ impl Events {
             repository.watchers += 1;
             return;
         }
-        let poll = if self.listen(dirs) { poll } else { poll.min(UNTOLD_POLL) };
+        let is_told = self.listen(dirs);
+        let poll = if is_told { poll } else { poll.min(UNTOLD_POLL) };
         let poll = poll.max(Duration::from_millis(10));
         let due = Instant::now() + poll;
-        let repository = Repository { dirs: dirs.clone(), watchers: 1, poll, due };
+        let repository = Repository { dirs: dirs.clone(), watchers: 1, poll, due, is_told };
         state.repositories.insert(dirs.git_dir.clone(), repository);
         if !state.has_thread {
             let theirs = self.clone();
@@ -178,11 +181,24 @@ impl Events {
             for (git_dir, repository) in &mut state.repositories {
                 if repository.due <= now {
                     repository.due = now + repository.poll;
-                    due.push(git_dir.clone());
+                    due.push((
+                        git_dir.clone(),
+                        repository.is_told.then(|| repository.dirs.clone()),
+                    ));
                 }
             }
             drop(state);
-            due.iter().for_each(|git_dir| self.bells.ring(git_dir, Moved::Somehow));
+            for (git_dir, told) in due {
+                // Where it was may be another one by now, whose directories nobody listens to.
+                if let Some(dirs) = told {
+                    self.listen(&dirs);
+                    let is_gone = !lock(&self.state).repositories.contains_key(&git_dir);
+                    if let Some(queue) = self.queue.as_ref().filter(|_| is_gone) {
+                        queue.ignore(&git_dir);
+                    }
+                }
+                self.bells.ring(&git_dir, Moved::Somehow);
+            }
             state = lock(&self.state);
         }
     }

@@ -64,6 +64,8 @@ enum Place {
 enum Way {
     /// A server.
     Http(Serving),
+    /// A server, by git://.
+    Git(Serving),
     /// A program for each connection, started as ssh would start it on a host.
     Stdio,
 }
@@ -109,6 +111,13 @@ impl Place {
 }
 
 impl Door {
+    /// A server that takes pushes over git:// as well.
+    fn git(store: Option<&str>) -> Self {
+        let door = Self::http(store);
+        let Way::Http(server) = door.way else { unreachable!("just made") };
+        Door { way: Way::Git(server), ..door }
+    }
+
     /// A server.
     fn http(store: Option<&str>) -> Self {
         let git = RealGit::new();
@@ -116,6 +125,9 @@ impl Door {
         place.seed(&git);
         let mut command = packhorse(&git);
         command.args(["serve", "--create-on-push", "--listen", "127.0.0.1:0"]);
+        let config = git.path("server.toml");
+        fs::write(&config, "[git]\nlisten = '127.0.0.1:0'\nreceive_pack = true\n").expect("a file");
+        command.arg("--config").arg(&config);
         match &place {
             Place::Folder(folder) => command.arg(folder),
             Place::Store(store) => command.args(["--store", store]),
@@ -162,6 +174,7 @@ impl Door {
     fn url(&self, name: &str) -> String {
         match &self.way {
             Way::Http(server) => server.url(name),
+            Way::Git(server) => server.git_url(name),
             Way::Stdio => format!("ssh://host/{name}"),
         }
     }
@@ -170,7 +183,7 @@ impl Door {
     fn events(&self, name: &str) -> Option<String> {
         match &self.way {
             Way::Http(server) => Some(server.url(&format!("{name}/events"))),
-            Way::Stdio => None,
+            Way::Git(_) | Way::Stdio => None,
         }
     }
 
@@ -178,6 +191,11 @@ impl Door {
     fn round(&self, service: &str, name: &str, body: &[u8]) -> String {
         let answer = match &self.way {
             Way::Http(server) => server.post(name, &format!("git-{service}"), &[], body).body,
+            Way::Git(server) => {
+                let head = crate::raw::git_head(service, name);
+                let sent = [head.as_bytes(), body].concat();
+                crate::raw::send_and_end(&server.git_authority(), &sent)
+            }
             Way::Stdio => {
                 let request = self.git.path("request");
                 fs::write(&request, body).expect("a file");
@@ -200,7 +218,7 @@ impl Door {
                 let head = crate::raw::head("POST", &path, &headers, Some(announced));
                 crate::raw::send_and_cut(server.authority(), &[head.as_bytes(), start].concat());
             }
-            Way::Stdio => drop(self.round(service, name, start)),
+            Way::Git(_) | Way::Stdio => drop(self.round(service, name, start)),
         }
     }
 }
@@ -224,6 +242,22 @@ fn folder_over_http() {
 #[test]
 fn folder_over_stdio() {
     check(&Door::stdio(None));
+}
+
+#[test]
+fn folder_over_git() {
+    check(&Door::git(None));
+}
+
+#[test]
+fn key_value_file_over_git() {
+    check(&Door::git(Some("kv:{}/all.kv")));
+}
+
+#[test]
+fn refs_in_a_database_and_packs_in_a_folder_over_git() {
+    let postgres = Postgres::shared();
+    check(&Door::git(Some(&format!("{}+dir:{{}}/packs", postgres.database()))));
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! One connection: what it asks for, and the answer.
+
+use std::io::{self, BufReader, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use host::{Caller, Exchange, Refusal, RepositoryName, Request, Road, ServeError, Task};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use wire::daemon::{DaemonRequest, HEAD_BYTES_MAX, read_head};
+use wire::{Service, WriteSink};
+
+use crate::Front;
+
+/// Input taken at a time, bytes.
+const INPUT_BYTES: usize = 64 << 10;
+
+/// Bytes of a client that are taken in although nobody reads them, so that it comes to read why.
+const DISCARDED_BYTES_MAX: u64 = 64 << 20;
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(front: Arc<Front>, mut stream: TcpStream, peer: SocketAddr) {
+    let begun = Instant::now();
+    // Without it small answers wait for the network; a stream that cannot have it still works.
+    let _ = stream.set_nodelay(true);
+    let head = tokio::time::timeout(front.settings.header_timeout, head(&mut stream)).await;
+    let message = match head {
+        Ok(Ok(message)) => message,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no request"),
+        Err(_) => return tracing::debug!(%peer, "the client says nothing"),
+    };
+    let answered = tokio::task::spawn_blocking(move || {
+        let stream = blocking(stream, &front)?;
+        let asked = read_head(&message);
+        let path = match &asked {
+            Ok(asked) => String::from_utf8_lossy(&asked.path).into_owned(),
+            Err(_) => String::new(),
+        };
+        let done = asked
+            .map_err(|error| error.to_string())
+            .and_then(|asked| answer(&front, &stream, peer, asked));
+        if let Err(words) = &done {
+            refuse(&stream, words);
+        }
+        let took_ms = begun.elapsed().as_millis() as u64;
+        tracing::info!(%peer, path, ok = done.is_ok(), took_ms, "git request");
+        Ok::<_, io::Error>(())
+    });
+    if let Ok(Err(error)) = answered.await {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// The first message: a pkt-line of no more bytes than such a thing has.
+async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let invalid = |words| io::Error::new(io::ErrorKind::InvalidData, words);
+    let digits = Some(&length).filter(|length| length.iter().all(u8::is_ascii_hexdigit));
+    let length = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    let length = length.and_then(|digits| usize::from_str_radix(digits, 16).ok());
+    let length = length.and_then(|length| length.checked_sub(4));
+    let length = length.ok_or_else(|| invalid("this is not how git begins"))?;
+    if length > HEAD_BYTES_MAX {
+        return Err(invalid("the first message is too long"));
+    }
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+fn blocking(stream: TcpStream, front: &Front) -> io::Result<std::net::TcpStream> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(front.settings.idle_timeout))?;
+    stream.set_write_timeout(Some(front.settings.idle_timeout))?;
+    Ok(stream)
+}
+
+/// Asks the host, and does what is asked for; words for a client that has not been told yet.
+fn answer(
+    front: &Front,
+    stream: &std::net::TcpStream,
+    peer: SocketAddr,
+    asked: DaemonRequest,
+) -> Result<(), String> {
+    let path = String::from_utf8_lossy(&asked.path).into_owned();
+    if asked.service == Service::ReceivePack && !front.settings.receive_pack {
+        return Err(format!("service not enabled: '{path}' takes no pushes over git://"));
+    }
+    let repository = RepositoryName::new(&asked.path).map_err(|error| error.to_string())?;
+    let request = Request {
+        repository,
+        task: Task::Smart {
+            service: asked.service,
+            exchange: Exchange::Conversation,
+            protocol: asked.protocol.of_service(asked.service),
+        },
+        caller: Caller { name: None, address: Some(peer.ip()) },
+        road: Road::Git,
+    };
+    let admitted = front.host.admit(request).map_err(|refusal| {
+        match &refusal {
+            Refusal::Unavailable { .. } => tracing::warn!(%peer, %refusal, "cannot serve"),
+            _ => tracing::info!(%peer, %refusal, "refused"),
+        }
+        refusal.words_for_peer()
+    })?;
+    let second = |error: io::Error| error.to_string();
+    let (input, output) =
+        (stream.try_clone().map_err(second)?, stream.try_clone().map_err(second)?);
+    let mut input = BufReader::with_capacity(INPUT_BYTES, input);
+    match admitted.run(&mut input, &mut WriteSink::new(output)) {
+        Ok(_) => {
+            let _ = stream.shutdown(Shutdown::Write);
+            Ok(())
+        }
+        // It has been told, or nobody is there to be told.
+        Err(error) if error.was_told() => {
+            leave(stream);
+            Ok(())
+        }
+        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(()),
+        Err(error) => Err(error.words_for_peer()),
+    }
+}
+
+/// Says why, as git's clients understand it.
+fn refuse(mut stream: &std::net::TcpStream, words: &str) {
+    let mut words = words.replace('\n', " ");
+    let mut most = words.len().min(1000);
+    while !words.is_char_boundary(most) {
+        most -= 1;
+    }
+    words.truncate(most);
+    let line = format!("{:04x}ERR {words}", words.len() + 8);
+    // It may be gone already.
+    let _ = stream.write_all(line.as_bytes());
+    leave(stream);
+}
+
+/// Ends a connection on which the client may still be sending: closed on it, it would lose what it was told.
+fn leave(mut stream: &std::net::TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut rest = io::Read::take(&mut stream, DISCARDED_BYTES_MAX);
+    let _ = io::copy(&mut rest, &mut io::sink());
+}
