@@ -91,10 +91,10 @@ pub struct ServeOptions {
                         this command keep out of each other's way."
 )]
 pub struct MaintainOptions {
-    /// Repositories, bare or not; with --all folders of repositories.
+    /// Repositories, bare or not, or STORE#NAME; with --all folders of repositories, or stores.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
-    pub directories: Vec<PathBuf>,
-    /// Maintain every repository in the folders, however deep.
+    pub places: Vec<PathBuf>,
+    /// Maintain every repository in the folders, however deep, or in the stores.
     #[arg(long)]
     pub all: bool,
     /// Pack everything that is reachable into one pack, due or not.

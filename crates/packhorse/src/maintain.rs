@@ -2,12 +2,14 @@
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 
-use host::{Catalogue, Listed, Settings, UpkeepRequest};
+use host::{Catalogue, Listed, Location, Settings, UpkeepRequest};
 use repository::Silent;
 
 use crate::cli::MaintainOptions;
+use crate::store::{StoreUrl, StoresConfig};
 use crate::terminal::Terminal;
 
 /// Repositories under one folder.
@@ -20,24 +22,15 @@ pub fn run(options: &MaintainOptions) -> ExitCode {
         ..Settings::default()
     };
     let mut failed = false;
-    for directory in &options.directories {
-        let catalogue = match Catalogue::of_folder(directory, &settings) {
-            Ok(catalogue) => catalogue,
-            Err(error) => {
-                eprintln!("packhorse: cannot maintain '{}': {error}", directory.display());
+    for place in &options.places {
+        let (catalogue, listed) = match found(place, options.all, &settings) {
+            Ok(found) => found,
+            Err(words) => {
+                eprintln!("packhorse: {words}");
                 failed = true;
                 continue;
             }
         };
-        if !options.all && !catalogue.is_one_repository() {
-            eprintln!(
-                "packhorse: '{}' is no repository; --all maintains every repository in it",
-                directory.display()
-            );
-            failed = true;
-            continue;
-        }
-        let (listed, _) = catalogue.list(LISTED_MAX);
         for repository in &listed {
             if let Err(error) = maintain(&catalogue, repository, options) {
                 eprintln!("packhorse: {}: {error}", repository.location);
@@ -46,6 +39,41 @@ pub fn run(options: &MaintainOptions) -> ExitCode {
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The repositories of a directory, or of a store.
+fn found(place: &Path, all: bool, settings: &Settings) -> Result<(Catalogue, Vec<Listed>), String> {
+    let no_repository = || {
+        format!("'{}' is no repository; --all maintains every repository in it", place.display())
+    };
+    let store = place.to_str().filter(|text| StoreUrl::is_one(text) && !place.exists());
+    let (catalogue, name) = match store {
+        None => {
+            let catalogue = Catalogue::of_folder(place, settings)
+                .map_err(|error| format!("cannot maintain '{}': {error}", place.display()))?;
+            if !all && !catalogue.is_one_repository() {
+                return Err(no_repository());
+            }
+            (catalogue, None)
+        }
+        Some(text) => {
+            let (url, name) = match all {
+                true => (StoreUrl::parse(text)?, None),
+                false => {
+                    let (url, name) = StoreUrl::parse_with_name(text)?.ok_or_else(no_repository)?;
+                    (url, Some(name))
+                }
+            };
+            (Catalogue::of_store(url.open(&StoresConfig::default())?, settings), name)
+        }
+    };
+    let Some(name) = name else {
+        let (listed, _) = catalogue.list(LISTED_MAX);
+        return Ok((catalogue, listed));
+    };
+    let name = name.strip_suffix(".git").unwrap_or(&name).to_owned();
+    let listed = Listed { name: format!("{name}.git"), location: Location::Named(name) };
+    Ok((catalogue, vec![listed]))
 }
 
 #[allow(clippy::print_stdout)] // What was done is this command's answer.

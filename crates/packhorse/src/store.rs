@@ -124,14 +124,18 @@ impl StoreUrl {
         }
     }
 
+    /// Whether a text begins like a store's URL.
+    pub fn is_one(text: &str) -> bool {
+        text.split_once(':').is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+    }
+
     /// As [`StoreUrl::parse`], with `#` and a repository's name behind it; `None` for what does
     /// not begin like a store's URL.
     ///
     /// # Errors
     /// Words, for a store without a name behind it.
     pub fn parse_with_name(text: &str) -> Result<Option<(Self, String)>, String> {
-        let scheme = text.split_once(':').map(|(scheme, _)| scheme);
-        if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
+        if !Self::is_one(text) {
             return Ok(None);
         }
         let no_name =
