@@ -1,4 +1,5 @@
-//! Which commits get a bitmap: all of the newest, fewer the older they are, as git chooses.
+//! Which commits get a bitmap: all of the newest, fewer the older they are, as git chooses; and those
+//! that no other one reaches, so that all refs together are a few bitmaps and nothing to walk.
 //!
 //! Source: `pack-bitmap-write.c`. What is not chosen is at most a window away from what is.
 
@@ -13,6 +14,10 @@ const RECENT: usize = 20_000;
 const WINDOW_MIN: usize = 100;
 const WINDOW_MAX: usize = 5000;
 
+/// Of commits that no other one reaches, the newest ones that get a bitmap in any case. A repository
+/// of many forgotten branches would have more bitmaps than it gains by them.
+const ENDS_MAX: usize = 256;
+
 /// A commit that could get a bitmap.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
@@ -24,6 +29,8 @@ pub(super) struct Candidate {
     pub is_merge: bool,
     /// Whether it is to be chosen before others near it.
     pub is_preferred: bool,
+    /// Whether no other commit has it for a parent.
+    pub is_end: bool,
 }
 
 /// The numbers of those that get a bitmap, in ascending order.
@@ -39,7 +46,10 @@ pub(super) fn select(mut candidates: Vec<Candidate>) -> Vec<u32> {
             at += window.len();
         }
     }
+    let ends = candidates.iter().filter(|candidate| candidate.is_end);
+    selected.extend(ends.map(|end| end.number).take(ENDS_MAX));
     selected.sort_unstable();
+    selected.dedup();
     selected
 }
 
@@ -73,6 +83,7 @@ mod tests {
             number,
             is_merge: false,
             is_preferred: false,
+            is_end: number + 1 == count,
         };
         (0..count).map(commit).collect()
     }
@@ -91,6 +102,22 @@ mod tests {
         assert!(gaps[..100].iter().all(|gap| *gap == 1));
         assert!(gaps.is_sorted() && *gaps.last().expect("many") == 5001);
         assert!((300..340).contains(&selected.len()), "{} selected", selected.len());
+    }
+
+    #[test]
+    fn what_nothing_else_reaches_is_selected() {
+        let mut commits = line(5000);
+        for end in [0, 7, 1234, 4000] {
+            commits[end].is_end = true;
+        }
+        let selected = select(commits.clone());
+        assert!([0, 7, 1234, 4000, 4999].iter().all(|end| selected.contains(end)));
+        assert!(selected.is_sorted());
+        // The newest of very many.
+        commits.iter_mut().for_each(|commit| commit.is_end = true);
+        let selected = select(commits);
+        assert!((5000 - 256..5000).all(|end| selected.contains(&end)));
+        assert!(selected.len() < 256 + 100, "{}", selected.len());
     }
 
     #[test]

@@ -132,11 +132,19 @@ impl Walk<'_> {
     ) -> Result<Vec<ObjectId>> {
         joining.join_groups(tips)?;
         let is_tip: FxHashSet<Slot> = tips.iter().map(|(_, slot)| *slot).collect();
-        let mut queue = BinaryHeap::new();
+        let mut dated = BinaryHeap::new();
         let mut seen = FxHashSet::default();
         for (id, slot) in self.join_undated(tips, joining)? {
             if seen.insert(*slot) {
-                queue.push(Pending::new(*id, *slot, self.commit_and_recency(id, *slot)?));
+                dated.push(Pending::new(*id, *slot, self.commit_and_recency(id, *slot)?));
+            }
+        }
+        // First what has a bitmap: it may cover newer tips without one, whose trees need not be read then.
+        let mut queue = BinaryHeap::new();
+        while let Some(tip) = dated.pop() {
+            let is_done = self.is_settled(tip.slot, side) || joining.joined.contains(tip.slot)?;
+            if !is_done && !joining.join(tip.slot)? {
+                queue.push(tip);
             }
         }
         let mut trees = Vec::new();

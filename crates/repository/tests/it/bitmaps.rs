@@ -93,7 +93,10 @@ fn check_scenario(name: &str, scenario: Scenario, hash: HashKind) -> Stats {
     let git = RealGit::new();
     let dir = scenario.hash(hash).repacked().build(&git, name);
     let bare = Bare::open(&dir);
-    let stats = stats(write(&bare, Owner::Pack(&only_stem(&bare))));
+    let stem = only_stem(&bare);
+    // What git wrote would stay.
+    let _ = std::fs::remove_file(dir.join("objects").join(format!("{stem}.bitmap")));
+    let stats = stats(write(&bare, Owner::Pack(&stem)));
     check_by_git(&git, &dir);
     let (index, order, bitmap) = open_pack_bitmap(&bare, hash);
     assert_eq!(stats.selected, bitmap.commit_count() as usize);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use object::{HashKind, ObjectId, RefName};
 use repository::maintenance::upkeep::{Expire, UpkeepOptions, UpkeepReport, upkeep};
-use repository::{Repository, Settings, Silent, forks, transfer};
+use repository::{Error, Repository, Settings, Silent, forks, transfer};
 use storage::{
     Change, Expected, MemoryRepositories, NewRepository, Peeled, RefEdit, RefTransaction,
     RepositoryStore, Target,
@@ -76,7 +76,13 @@ impl Scene {
             full: repository::maintenance::upkeep::FullRepack::Always,
             ..full
         };
-        upkeep(&repository, &options, true, &mut Silent).expect("done").unwrap_or_default()
+        loop {
+            match upkeep(&repository, &options, true, &mut Silent) {
+                // A fork begins just now.
+                Err(Error::Storage(storage::Error::Locked { .. })) => thread::yield_now(),
+                done => return done.expect("done").unwrap_or_default(),
+            }
+        }
     }
 
     /// Git finds nothing missing or damaged in a copy.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use bstr::ByteSlice as _;
 use object::{Kind, ObjectId};
+use pack::BitSet;
 use pack::bitmap::write::{Bitmaps, Contents, Kinds};
 use rustc_hash::FxHashSet;
 use storage::{Stage, TargetView};
@@ -206,11 +207,19 @@ fn selected(
             preferred_positions.insert(position);
         }
     }
+    let count = history.count() as u32;
+    let mut has_child = BitSet::new(count);
+    for number in 0..count {
+        for parent in history.parents(number) {
+            has_child.set(*parent);
+        }
+    }
     let candidate = |number: u32| Candidate {
         time: history.time(number),
         number,
         is_merge: history.parents(number).len() > 1,
         is_preferred: preferred_positions.contains(&history.position(number)),
+        is_end: !has_child.get(number),
     };
-    Ok(select((0..history.count() as u32).map(candidate).collect()))
+    Ok(select((0..count).map(candidate).collect()))
 }
