@@ -407,7 +407,7 @@ fn what_cannot_be_used_is_refused_by_name() {
     assert!(matches!(newer, Error::Unsupported { .. }), "{newer}");
     assert!(newer.to_string().contains("version 99"), "{newer}");
     // One of an older program is brought up to date.
-    server.sql(&database, "DROP TABLE packhorse.retired, packhorse.reader");
+    server.sql(&database, "DROP TABLE packhorse.retired, packhorse.reader, packhorse.moved");
     server.sql(&database, "UPDATE packhorse.layout SET version = 1");
     drop(open(&url));
     assert_eq!(server.sql(&database, "SELECT count(*) FROM packhorse.retired"), "0");
