@@ -25,7 +25,7 @@ use crate::reply::Reply;
 use crate::response_body::ResponseBody;
 
 /// Bytes of events that are sent at once, about.
-const BATCH_BYTES: usize = 64 << 10;
+const BATCH_BYTES: usize = 16 << 10;
 
 /// The body of a response that goes on until somebody ends it.
 pub(crate) struct EventStream {

@@ -9,21 +9,28 @@ use serve::{HiddenRefs, Namespace};
 use storage::Target;
 
 use super::feed::{Next, Subscription};
-use super::{Cursor, Event};
+use super::{Cursor, Event, RefMove};
 
 /// A caller's subscription.
 pub struct WatchedRefs {
     subscription: Subscription,
     view: View,
     cursor: Cursor,
+    /// An event that was told in part, and how much of it.
+    rest: Option<(Arc<Event>, usize)>,
 }
+
+/// Refs that are told at once: whoever tells thousands of subscribers of many refs does not hold all of that
+/// for each of them.
+const TOLD_MAX: usize = 100;
 
 /// What a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// This is how the refs are, or how he knows them already; what he lists from now on has it all.
     At(Cursor),
-    /// What became of refs he may see, and how all are after it.
+    /// What became of refs he may see, and how all are after it; of very many, a part, and how all were
+    /// before.
     Moved(Cursor, Vec<ShownMove>),
     /// More happened than is remembered. He has to list the refs, from now on.
     Relist(Cursor),
@@ -73,8 +80,8 @@ impl View {
         }
     }
 
-    fn moves(&self, event: &Event) -> Vec<ShownMove> {
-        let moves = event.moves.iter().filter_map(|one| {
+    fn moves(&self, moves: &[RefMove]) -> Vec<ShownMove> {
+        let moves = moves.iter().filter_map(|one| {
             Some(ShownMove {
                 name: self.shown(one.name.as_bstr())?.to_owned(),
                 old: one.old.as_ref().map(|target| self.target(target)),
@@ -87,7 +94,7 @@ impl View {
 
 impl WatchedRefs {
     pub(crate) fn new(subscription: Subscription, view: View) -> Self {
-        WatchedRefs { subscription, view, cursor: Cursor::default() }
+        WatchedRefs { subscription, view, cursor: Cursor::default(), rest: None }
     }
 
     /// How the refs were after all that was told, or passed over because he does not see it. Who
@@ -99,21 +106,31 @@ impl WatchedRefs {
     /// What comes next; the waker is called when there is something.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Told> {
         loop {
+            if let Some((event, at)) = self.rest.take() {
+                let end = event.moves.len().min(at + TOLD_MAX);
+                let moves = self.view.moves(&event.moves[at..end]);
+                match end == event.moves.len() {
+                    true => self.cursor = event.cursor,
+                    false => self.rest = Some((event, end)),
+                }
+                if !moves.is_empty() {
+                    return Poll::Ready(Told::Moved(self.cursor, moves));
+                }
+                continue;
+            }
             let told = match std::task::ready!(self.subscription.poll_next(context)) {
                 Next::At(cursor) => Told::At(cursor),
                 Next::Relist(cursor) => Told::Relist(cursor),
-                Next::End => return Poll::Ready(Told::End),
-                Next::Event(event) => Told::Moved(event.cursor, self.view.moves(&event)),
-            };
-            match &told {
-                Told::At(cursor) | Told::Relist(cursor) | Told::Moved(cursor, _) => {
-                    self.cursor = *cursor;
+                Next::End => Told::End,
+                Next::Event(event) => {
+                    self.rest = Some((event, 0));
+                    continue;
                 }
-                Told::End => {}
+            };
+            if let Told::At(cursor) | Told::Relist(cursor) = told {
+                self.cursor = cursor;
             }
-            if !matches!(&told, Told::Moved(_, moves) if moves.is_empty()) {
-                return Poll::Ready(told);
-            }
+            return Poll::Ready(told);
         }
     }
 
@@ -147,7 +164,7 @@ impl Wake for Unpark {
 mod tests {
     use object::RefName;
 
-    use super::super::RefMove;
+    use super::super::feed::Feed;
     use super::*;
 
     fn event(names: &[&str]) -> Event {
@@ -162,8 +179,35 @@ mod tests {
     }
 
     fn seen(view: &View, names: &[&str]) -> Vec<String> {
-        let moves = view.moves(&event(names)).into_iter();
+        let moves = view.moves(&event(names).moves).into_iter();
         moves.map(|one| format!("{} {}", one.name, one.new.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn very_many_are_told_in_parts() {
+        let names: Vec<String> = (0..250).map(|number| format!("refs/heads/{number:03}")).collect();
+        let feed = Arc::new(Feed::new(1000));
+        feed.begin(Cursor(1));
+        let all = View {
+            hidden: HiddenRefs::new(["refs/heads/249"]),
+            namespace: Namespace::default(),
+            prefixes: Vec::new(),
+        };
+        let subscription = feed.subscribe(None, Box::new(()));
+        let mut watched = WatchedRefs::new(subscription, all);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        feed.push(event(&names));
+        let mut told = std::iter::from_fn(|| watched.next_within(Duration::ZERO));
+        assert_eq!(told.next(), Some(Told::At(Cursor(1))));
+        let parts: Vec<_> = told
+            .map(|told| match told {
+                Told::Moved(cursor, moves) => (cursor, moves.len()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // Who is cut off in the middle is told all of it again.
+        assert_eq!(parts, [(Cursor(1), 100), (Cursor(1), 100), (Cursor(2), 49)]);
+        assert_eq!(watched.cursor(), Cursor(2));
     }
 
     #[test]
