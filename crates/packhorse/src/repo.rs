@@ -388,8 +388,16 @@ fn configure(
             std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?
         }
     };
-    gitconfig::Config::parse(&config, gitconfig::Scope::Local, Path::new(name))
-        .map_err(|error| words(&error))?;
+    let borrows = |config: &[u8]| {
+        let config = gitconfig::Config::parse(config, gitconfig::Scope::Local, Path::new(name))?;
+        config.bool(storage::forks::BORROWS_KEY)
+    };
+    let (before, after) =
+        (borrows(&found.config), borrows(&config).map_err(|error| words(&error))?);
+    if before.ok().flatten().unwrap_or(false) != after.unwrap_or(false) {
+        let key = storage::forks::BORROWS_KEY;
+        return Err(format!("{text}: {key} has to stay as it is; 'repo separate' ends borrowing"));
+    }
     match store.configure(name, &found, &config).map_err(|error| words(&error))? {
         true => Ok(true),
         false => Err(format!("{text}: somebody else changed it at the same time; try again")),

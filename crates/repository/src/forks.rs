@@ -152,10 +152,10 @@ fn open(store: &dyn RepositoryStore, name: &str) -> Result<(storage::Stored, Par
     Ok((stored, parts))
 }
 
-/// What a configuration says of a repository that may have lenders.
-fn borrows_lines() -> Vec<u8> {
+/// What a configuration says of whether a repository may have lenders.
+fn borrows_lines(borrows: bool) -> Vec<u8> {
     let (section, key) = BORROWS_KEY.split_once('.').expect("a section and a key");
-    format!("\n[{section}]\n\t{key} = true\n").into_bytes()
+    format!("\n[{section}]\n\t{key} = {borrows}\n").into_bytes()
 }
 
 /// Says in the configuration whether there may be lenders.
@@ -177,11 +177,12 @@ fn set_borrows(
 }
 
 fn with_borrows(config: &[u8], borrows: bool) -> Vec<u8> {
-    let lines = borrows_lines();
+    let lines = borrows_lines(true);
     match (config.find(&lines), borrows) {
-        (None, true) => [config, &lines].concat(),
+        // Somebody wrote it in another way: what comes last counts, and servers see that it is another one.
+        (None, _) => [config, &borrows_lines(borrows)].concat(),
         (Some(at), false) => [&config[..at], &config[at + lines.len()..]].concat(),
-        (Some(_), true) | (None, false) => config.to_vec(),
+        (Some(_), true) => config.to_vec(),
     }
 }
 

@@ -286,6 +286,16 @@ fn forks(store: &str) {
     ok(&["config", &at("fork"), "uploadpack.allowFilter", "true"]);
     let config = ok(&["config", &at("fork")]);
     assert!(config.contains("allowFilter = \"true\""), "{config}");
+    let empty = git.path("empty");
+    std::fs::write(&empty, "").expect("a file");
+    let replace = ["config", &at("fork"), "--replace-with", empty.to_str().expect("text")];
+    let (is_ok, words) = repo(&replace);
+    assert!(!is_ok && words.contains("packhorse.borrows has to stay"), "{words}");
+    // The same, in words of somebody else.
+    let own = "[packhorse]\n    borrows=yes\n[uploadpack]\n    allowFilter\n";
+    std::fs::write(&empty, own).expect("a file");
+    ok(&replace);
+    assert_eq!(ok(&["config", &at("fork")]), own);
     let (is_ok, words) = repo(&["config", &at("fork"), "nothing", "true"]);
     assert!(!is_ok && words.contains("is no key"), "{words}");
     let tip = {
@@ -306,6 +316,8 @@ fn forks(store: &str) {
     let (is_ok, words) = repo(&["remove", &at("group/lender")]);
     assert!(!is_ok && words.contains("fork borrow its objects"), "{words}");
     ok(&["separate", "--grace", "0", &at("fork")]);
+    // Servers that have it open see another configuration.
+    assert!(ok(&["config", &at("fork")]).ends_with("borrows = false\n"));
     ok(&["remove", &at("group/lender")]);
     ok(&["fsck", &at("fork")]);
     ok(&[
