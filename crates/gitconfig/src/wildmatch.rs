@@ -11,6 +11,12 @@ pub(crate) enum Case {
 /// Patterns longer than any path match nothing, in bytes; it bounds the recursion.
 const PATTERN_BYTES_MAX: usize = 4096;
 
+/// Whether the whole text fits the pattern: `*` and `?` stay within one component of a path, `**`
+/// crosses them (gitignore, "PATTERN FORMAT"). A pattern of more than 4096 bytes fits nothing.
+pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
+    matches(pattern, text, Case::Sensitive)
+}
+
 /// Whether the whole text fits the pattern.
 pub(crate) fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     pattern.len() <= PATTERN_BYTES_MAX && walk(pattern, text, pattern, case) == Match::Yes

@@ -7,6 +7,7 @@ use crate::{metadata, report};
 const FLOORS: &[(&str, u32)] = &[
     ("object", 0),
     ("gitconfig", 0),
+    ("access", 1),
     ("wire", 1),
     ("pack", 1),
     ("reftable", 1),
