@@ -23,6 +23,12 @@ const SERVICES: &[Service] = &[
         packages: &["postgresql"],
     },
     Service {
+        name: "openssh",
+        can_be_missed: false,
+        programs: &["ssh", "ssh-keygen", "sshd"],
+        packages: &["openssh-client", "openssh-server"],
+    },
+    Service {
         name: "ceph",
         can_be_missed: true,
         programs: &["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],
@@ -67,10 +73,12 @@ fn missing_program(service: &Service) -> Option<&'static str> {
 }
 
 fn folders() -> Vec<PathBuf> {
+    // Where sshd is, which is on nobody's PATH.
+    let system = [PathBuf::from("/usr/sbin")];
     let versions = std::fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten();
     let packaged = versions.map(|version| version.path().join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    packaged.chain(std::env::split_paths(&path)).collect()
+    packaged.chain(system).chain(std::env::split_paths(&path)).collect()
 }
 
 fn install_packages(names: &[&str]) -> Result<(), String> {

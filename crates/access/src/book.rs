@@ -157,10 +157,19 @@ impl Book {
             return Decision { is_gone: true, ..Decision::default() };
         }
         let user = who.map(|who| who.user.as_str());
+        let limit = self.token_limit(who, repository);
+        let mut level = self.level(user, repository).min(limit);
+        if limit < Level::Admin {
+            // A token is not worse than none.
+            level = level.max(self.level(None, repository));
+        }
+        Decision { is_gone: false, level, protections: self.protections(user, repository, level) }
+    }
+
+    fn level(&self, user: Option<&str>, repository: &str) -> Level {
         let mut level = Level::None;
         self.walk(user, repository, |_, after| level = after);
-        let level = level.min(self.token_limit(who, repository));
-        Decision { is_gone: false, level, protections: self.protections(user, repository, level) }
+        level
     }
 
     /// Goes through the rules that fit, and says what each leaves.

@@ -157,7 +157,14 @@ fn tokens_are_bounded_and_end() {
     let wrong = fresh.secret.replace(&fresh.secret[fresh.secret.len() - 1..], "u");
     assert_eq!(book.identify(&Proof::Password { user: "ann", secret: &wrong }, 0), None);
     assert_eq!(book.decide(Some(&ann), "team/app", 99).level, Level::Read);
-    assert_eq!(book.decide(Some(&ann), "any", 99).level, Level::None);
+    assert_eq!(book.decide(Some(&ann), "any", 99).level, Level::Read, "as anybody");
+    assert_eq!(book.decide(Some(&ann), "home/ann/x", 99).level, Level::Read, "as anybody");
+    assert_eq!(book.decide(Some(&ann), "private/team", 99).level, Level::None);
+    let text = book.explain(Some("ann"), Some(&fresh.id), "home/ann/x", None);
+    assert!(
+        text.contains("is for none there: none\n  anybody may do as much without it: read"),
+        "{text}"
+    );
     assert!(book.decide(Some(&ann), "team/app", 100).is_gone);
     records.tokens.clear();
     let without = Book::new(records).expect("a book");

@@ -51,6 +51,12 @@ impl Book {
             let limit = self.token_limit(Some(&identity), repository);
             level = level.min(limit);
             let _ = writeln!(steps, "  token {token} is for {limit} there: {level}");
+            let mut anybody = Level::None;
+            self.walk(None, repository, |_, after| anybody = after);
+            if anybody > level {
+                level = anybody;
+                let _ = writeln!(steps, "  anybody may do as much without it: {level}");
+            }
         }
         let may = match level {
             Level::None => "may do nothing in".to_owned(),

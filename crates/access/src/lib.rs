@@ -15,6 +15,7 @@ mod pattern;
 mod protection;
 mod records;
 mod source;
+mod sshsig;
 mod token;
 mod usage;
 
@@ -26,5 +27,6 @@ pub use level::{Level, NoLevel};
 pub use protection::{Action, Protection};
 pub use records::{Protect, Records, Rule, TokenRecord, UserRecord, WHO_ANYONE, WHO_USERS};
 pub use source::{Source, SourceError, Watched, open};
+pub use sshsig::{BadSignature, check_signature};
 pub use token::{FreshToken, fresh_token};
 pub use usage::Usage;

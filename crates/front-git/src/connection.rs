@@ -97,7 +97,7 @@ fn answer(
             exchange: Exchange::Conversation,
             protocol: asked.protocol.of_service(asked.service),
         },
-        caller: Caller { name: None, address: Some(peer.ip()) },
+        caller: Caller { identity: None, address: Some(peer.ip()) },
         road: Road::Git,
     };
     let admitted = front.host.admit(request).map_err(|refusal| {

@@ -84,10 +84,14 @@ async fn accept_all(front: &Arc<Front>, listener: &TcpListener) -> Infallible {
         let place = places.clone().acquire_owned().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let Some(connected) = front.host.connect(peer.ip()) else {
+                    tracing::info!(%peer, "as many connections as are allowed from there");
+                    continue;
+                };
                 let front = front.clone();
                 tokio::spawn(async move {
                     connection::serve(front, stream, peer).await;
-                    drop(place);
+                    drop((place, connected));
                 });
             }
             Err(error) => {

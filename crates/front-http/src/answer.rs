@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host::{Admitted, Caller, NoCursor, Refusal, Request as HostRequest, Road, Task};
+use host::{Admitted, NoCursor, Refusal, Request as HostRequest, Road, Task};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -14,7 +14,7 @@ use crate::request_body::discard;
 use crate::response_body::{Responder, ResponseBody, responder};
 use crate::route::{NoRoute, Route, route};
 use crate::server::Front;
-use crate::{download, events, reply, smart, welcome};
+use crate::{download, events, login, reply, smart, welcome};
 
 /// Answers one request, and logs it. Credentials and queries stay out of the log.
 pub(crate) async fn answer(
@@ -63,7 +63,11 @@ async fn dispatch(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming
         Err(NoRoute::Root) => {
             let idle_timeout = front.settings.idle_timeout;
             let page = move |responder: Responder| {
-                responder.reply(welcome::page(&front.host, &request));
+                let reply = match login::caller(&front.host, request.headers(), peer) {
+                    Ok(caller) => welcome::page(&front.host, &caller, &request),
+                    Err(refusal) => refused(&refusal),
+                };
+                responder.reply(reply);
             };
             return on_thread(idle_timeout, page).await;
         }
@@ -102,9 +106,10 @@ fn run(
     let Ok(task) = resumed(task, &head.headers) else {
         return responder.reply(text(StatusCode::BAD_REQUEST, &NoCursor.to_string()));
     };
-    let caller = Caller { name: None, address: Some(peer.ip()) };
-    let asked = HostRequest { repository, task, caller, road: Road::Http };
-    let admitted = match front.host.admit(asked) {
+    let admitted = login::caller(&front.host, &head.headers, peer).and_then(|caller| {
+        front.host.admit(HostRequest { repository, task, caller, road: Road::Http })
+    });
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => {
             match refusal {

@@ -56,6 +56,14 @@ pub(crate) fn reply(watched: WatchedRefs, heartbeat: Duration) -> Reply {
 }
 
 impl EventStream {
+    /// What comes next. Whether he may know of it is asked on a thread that may wait.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Told> {
+        match self.watched.asks_accounts() {
+            true => tokio::task::block_in_place(|| self.watched.poll_next(context)),
+            false => self.watched.poll_next(context),
+        }
+    }
+
     /// The next text to send; `None` at the end.
     pub fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended {
@@ -63,7 +71,7 @@ impl EventStream {
         }
         let mut text = String::new();
         while text.len() < BATCH_BYTES && !self.ended {
-            match self.watched.poll_next(context) {
+            match self.poll_next(context) {
                 Poll::Ready(told) => {
                     self.ended = told == Told::End;
                     write_event(&mut text, &told);
@@ -74,7 +82,13 @@ impl EventStream {
         }
         if text.is_empty() {
             std::task::ready!(self.beat.as_mut().poll(context));
-            text.push_str(":\n\n");
+            match tokio::task::block_in_place(|| self.watched.still_may()) {
+                true => text.push_str(":\n\n"),
+                false => {
+                    self.ended = true;
+                    write_event(&mut text, &Told::End);
+                }
+            }
         }
         let now = self.watched.cursor();
         if self.said != Some(now) && !self.ended {

@@ -8,6 +8,7 @@
 mod answer;
 mod download;
 mod events;
+mod login;
 mod reply;
 mod request_body;
 mod response_body;

@@ -31,15 +31,30 @@ pub(crate) fn refused(refusal: &Refusal) -> Reply {
     let status = match refusal {
         Refusal::NotFound { .. } => StatusCode::NOT_FOUND,
         Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
-        Refusal::Busy { .. } | Refusal::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+        Refusal::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Busy { .. } | Refusal::Crowded { .. } | Refusal::NoAccounts => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut reply = match status {
         StatusCode::NOT_FOUND => not_found(),
         _ => text(status, &refusal.words_for_peer()),
     };
-    if matches!(refusal, Refusal::Busy { .. } | Refusal::Crowded { .. }) {
-        reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let headers = reply.headers_mut();
+    match refusal {
+        Refusal::Unauthenticated { .. } => {
+            let asks = HeaderValue::from_static("Basic realm=\"Git\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, asks);
+        }
+        Refusal::TooManyAttempts { wait } => {
+            headers.insert(header::RETRY_AFTER, (wait.as_secs() + 1).into());
+        }
+        Refusal::Busy { .. } | Refusal::Crowded { .. } => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
     }
     reply
 }

@@ -113,10 +113,14 @@ async fn accept_all(
         let place = places.clone().acquire_owned().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let Some(connected) = front.host.connect(peer.ip()) else {
+                    tracing::info!(%peer, "as many connections as are allowed from there");
+                    continue;
+                };
                 let connection = connection(front.clone(), stream, peer, graceful);
                 tokio::spawn(async move {
                     connection.await;
-                    drop(place);
+                    drop((place, connected));
                 });
             }
             Err(error) => accept_failed(&error).await,

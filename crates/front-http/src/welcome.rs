@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use host::Host;
+use host::{Caller, Host};
 use hyper::{Request, StatusCode, header};
 
 use crate::reply::{Reply, refused, text};
@@ -11,8 +11,8 @@ use crate::reply::{Reply, refused, text};
 const NAMED_MAX: usize = 20;
 
 /// What this server is and how to clone from it.
-pub(crate) fn page<B>(host: &Host, request: &Request<B>) -> Reply {
-    let (names, more) = match host.list(NAMED_MAX) {
+pub(crate) fn page<B>(host: &Host, caller: &Caller, request: &Request<B>) -> Reply {
+    let (names, more) = match host.list(caller, NAMED_MAX) {
         Ok(listed) => listed,
         Err(refusal) => return refused(&refusal),
     };

@@ -3,25 +3,37 @@
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
+use access::Level;
 use bstr::BString;
 use repository::Repository;
-use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings};
+use serve::hooks::HookEnvironment;
+use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings, RefUpdate};
 use serve::upload::UploadPack;
 use serve::{Error, Exchange, HiddenRefs, Namespace};
 use wire::{Protocol, Service, Sink};
 
+use crate::audit::{Entry, Moved, Refused};
 use crate::dumb;
 use crate::dumb_file::DumbFile;
+use crate::porter::{Porter, PushGuard};
 use crate::settings::Settings;
 use crate::turns::Turns;
 use crate::upkeep::Keeper;
-use crate::watch::{Hub, View, WatchedRefs};
+use crate::watch::{Hub, StillMay, View, WatchedRefs};
 use crate::{Found, Location, Place, Refusal, Request, Task};
+
+/// How long a nonce of ours is good over HTTP, where nothing ties it to a connection: the time somebody
+/// needs to unlock his key.
+const NONCE_SLOP_SECONDS: u64 = 600;
 
 /// Proof that a request may run. Only [`crate::Host::admit`] makes one.
 pub struct Admitted {
     repository: Repository,
     name: String,
+    /// Its name in rules.
+    known_as: String,
+    /// Some pushes to it have to be signed.
+    needs_signature: bool,
     /// Where maintenance finds it.
     location: Option<Location>,
     request: Request,
@@ -35,18 +47,30 @@ pub(crate) struct Rooms {
     pub keeper: Arc<Keeper>,
     pub turns: Arc<Turns>,
     pub hub: Arc<Hub>,
+    pub porter: Arc<Porter>,
 }
 
 impl Admitted {
     pub(crate) fn new(
         found: Found,
+        (known_as, needs_signature): (String, bool),
         request: Request,
         settings: Settings,
         place: Place,
         rooms: Rooms,
     ) -> Self {
         let Found { repository, exported_name: name, location } = found;
-        Admitted { repository, name, location, request, settings, _place: place, rooms }
+        Admitted {
+            repository,
+            name,
+            known_as,
+            needs_signature,
+            location,
+            request,
+            settings,
+            _place: place,
+            rooms,
+        }
     }
 
     /// The request that was let in.
@@ -73,6 +97,7 @@ impl Admitted {
         {
             self.rooms.keeper.note(location);
         }
+        self.note(service, exchange, &result);
         match &result {
             Ok(outcome) => tracing::debug!(
                 repository = self.name,
@@ -97,6 +122,32 @@ impl Admitted {
             ),
         }
         result
+    }
+
+    /// Into the audit log.
+    fn note(&self, service: Service, exchange: Exchange, result: &Result<Outcome, Error>) {
+        let reads = service == Service::UploadPack;
+        let Some(audit) = self.rooms.porter.audit() else { return };
+        if exchange == Exchange::Advertise || (reads && !audit.notes_reads()) {
+            return;
+        }
+        let (action, _) = self.request.task.kind();
+        let mut entry = Entry {
+            repository: Some(&self.known_as),
+            action,
+            result: "ok",
+            ..Entry::of(&self.request.caller, self.request.road)
+        };
+        match result {
+            Ok(outcome) => {
+                entry.refs = outcome.updated.iter().map(moved).collect();
+                let refused = outcome.refused.iter();
+                let refused = refused.map(|(name, why)| (name.to_string(), why.clone()));
+                entry.refused = refused.map(|(name, why)| Refused { name, why }).collect();
+            }
+            Err(error) => (entry.result, entry.why) = ("failed", Some(error.to_string())),
+        }
+        self.rooms.porter.note(|| entry);
     }
 
     fn upload_pack(
@@ -132,6 +183,18 @@ impl Admitted {
         let config = self.repository.config();
         let mut settings = ReceiveSettings::from_config(config)?;
         settings.hook_limits.hook_timeout_ms = self.settings.hook_timeout_ms;
+        let seed = &self.settings.cert_nonce_seed;
+        if self.needs_signature && settings.cert_nonce_seed.is_none() && !seed.is_empty() {
+            settings.cert_nonce_seed = Some(seed.clone());
+            settings.cert_nonce_slop_seconds =
+                settings.cert_nonce_slop_seconds.max(NONCE_SLOP_SECONDS);
+        }
+        let guard = PushGuard {
+            porter: &self.rooms.porter,
+            caller: &self.request.caller,
+            name: &self.known_as,
+        };
+        let environment = self.hook_environment();
         let session = ReceivePack {
             repo: &self.repository,
             protocol,
@@ -140,7 +203,8 @@ impl Admitted {
             server: &self.settings.server,
             namespace: self.namespace()?,
             settings,
-            environment: &self.settings.hook_environment,
+            environment: &environment,
+            guard: Some(&guard),
             pusher: self.pusher(),
             repository_name: BString::from(self.name.as_str()),
             now_seconds: (self.settings.now_seconds)(),
@@ -164,12 +228,26 @@ impl Admitted {
         use std::os::unix::ffi::OsStringExt as _;
         let variable =
             |name: &str| (self.settings.variable)(name).map(|value| value.into_vec().into());
-        let name = self.request.caller.name.clone().unwrap_or_else(|| "anonymous".into());
+        let identity = self.request.caller.identity.as_ref();
+        let name = identity.map_or("anonymous", |identity| identity.user.as_str());
+        let email = identity.and_then(|identity| identity.email.clone());
+        let email = email.unwrap_or_else(|| format!("{name}@packhorse.invalid"));
         Pusher {
-            name: variable("GIT_COMMITTER_NAME").unwrap_or_else(|| name.clone().into()),
-            email: variable("GIT_COMMITTER_EMAIL")
-                .unwrap_or_else(|| format!("{name}@packhorse.invalid").into()),
+            name: variable("GIT_COMMITTER_NAME").unwrap_or_else(|| name.into()),
+            email: variable("GIT_COMMITTER_EMAIL").unwrap_or_else(|| email.into()),
         }
+    }
+
+    /// What hooks start from, and who it is that they are run for (as git-http-backend(1) says it).
+    fn hook_environment(&self) -> HookEnvironment {
+        let mut environment = self.settings.hook_environment.clone();
+        if let Some(identity) = &self.request.caller.identity {
+            environment.set("REMOTE_USER", &identity.user);
+        }
+        if let Some(address) = self.request.caller.address {
+            environment.set("REMOTE_ADDR", address.to_string());
+        }
+        environment
     }
 
     /// Begins to watch what the request asks for.
@@ -188,7 +266,13 @@ impl Admitted {
         let refs = self.repository.refs();
         let subscription = self.rooms.hub.subscribe((location, &self.name), refs, *since)?;
         let view = View { hidden, namespace, prefixes: prefixes.clone() };
-        Ok(WatchedRefs::new(subscription, view))
+        let (porter, caller) = (self.rooms.porter.clone(), self.request.caller.clone());
+        let (has_accounts, known_as) = (porter.has_accounts(), self.known_as);
+        let still_may = move || {
+            porter.decide(&caller, &known_as).is_ok_and(|decision| decision.level >= Level::Read)
+        };
+        let still_may = has_accounts.then(|| Box::new(still_may) as StillMay);
+        Ok(WatchedRefs::new(subscription, view, still_may))
     }
 
     /// Opens the file a dumb client asked for.
@@ -208,6 +292,11 @@ impl Admitted {
             }
         }
     }
+}
+
+fn moved(update: &RefUpdate) -> Moved {
+    let RefUpdate { name, old, new } = update;
+    Moved { name: name.to_string(), old: old.to_string(), new: new.to_string() }
 }
 
 /// Whether an operator has nothing to mend: the client broke off or asked for too much.

@@ -171,23 +171,54 @@ impl Catalogue {
         (listed, more)
     }
 
-    pub(crate) fn find(&self, name: &RepositoryName) -> Result<Found, Refusal> {
-        let not_found = || Refusal::NotFound { name: name.to_string() };
+    /// Where a repository of this name would lie; `None` where it cannot be any, and for paths.
+    pub(crate) fn locate(&self, name: &RepositoryName) -> Option<Location> {
         let stored = stored_name(name).filter(|stored| self.beside.leads_to(stored));
-        let location = match &self.served {
-            _ if let Some(stored) = stored => Location::Named(stored),
-            Served::AnyPath { strict, owner } => return self.find_path(name, *strict, owner),
+        match &self.served {
+            _ if let Some(stored) = stored => Some(Location::Named(stored)),
+            Served::AnyPath { .. } => None,
             // Nothing else can be meant: a repository alone answers to any name of one part,
             // so that a URL that was written down holds wherever it was cloned to.
             Served::One { git_dir, .. } if !name.as_bytes().contains(&b'/') => {
-                Location::Directory(git_dir.clone())
+                Some(Location::Directory(git_dir.clone()))
             }
-            Served::One { .. } => return Err(not_found()),
-            Served::Folder(folder) => {
-                Location::Directory(folder_entry(folder, name).ok_or_else(not_found)?)
+            Served::One { .. } => None,
+            Served::Folder(folder) => folder_entry(folder, name).map(Location::Directory),
+            Served::Store(_) => stored_name(name).map(Location::Named),
+        }
+    }
+
+    /// The one name by which rules know a repository that may have several.
+    pub(crate) fn known_as(&self, name: &RepositoryName, location: Option<&Location>) -> String {
+        let path = match (&self.served, location) {
+            (_, Some(Location::Named(stored))) => return stored.clone(),
+            (Served::One { name, .. }, _) => return name.to_string(),
+            (Served::Folder(folder), Some(Location::Directory(git_dir))) => {
+                let git_dir = match git_dir.file_name() == Some(OsStr::new(".git")) {
+                    true => git_dir.parent().unwrap_or(git_dir),
+                    false => git_dir,
+                };
+                git_dir.strip_prefix(folder).ok()
             }
-            Served::Store(_) => Location::Named(stored_name(name).ok_or_else(not_found)?),
+            _ => None,
         };
+        let path = match path {
+            Some(path) => String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned(),
+            None => name.to_string(),
+        };
+        path.strip_suffix(".git").unwrap_or(&path).to_owned()
+    }
+
+    pub(crate) fn find(
+        &self,
+        name: &RepositoryName,
+        location: Option<Location>,
+    ) -> Result<Found, Refusal> {
+        let not_found = || Refusal::NotFound { name: name.to_string() };
+        if let Served::AnyPath { strict, owner } = &self.served {
+            return self.find_path(name, *strict, owner);
+        }
+        let location = location.ok_or_else(not_found)?;
         let repository = self.opened(&location).map_err(|error| match error {
             storage::Error::NotFound { .. } => not_found(),
             error => Refusal::Unavailable { name: name.to_string(), reason: error.to_string() },
@@ -241,7 +272,7 @@ impl Catalogue {
                 return Err(Refusal::Unavailable { name, reason });
             }
         }
-        self.find(name)
+        self.find(name, self.locate(name))
     }
 
     /// The name a push may make; none inside of another repository, as in folders.
@@ -272,7 +303,7 @@ impl Catalogue {
         if made.map_err(|error| unavailable(name, error))? {
             tracing::info!(repository = %name, "made a repository for a push");
         }
-        self.find(name)
+        self.find(name, self.locate(name))
     }
 
     fn place_for(&self, name: &RepositoryName) -> Result<PathBuf, Refusal> {

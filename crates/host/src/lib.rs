@@ -5,6 +5,8 @@
 //! Front-ends see this crate and `wire`, never a repository.
 
 mod admitted;
+mod attempts;
+mod audit;
 mod catalogue;
 mod creation;
 mod dumb;
@@ -12,6 +14,7 @@ mod dumb_file;
 mod empty;
 mod location;
 mod name;
+mod porter;
 mod refusal;
 mod request;
 mod search;
@@ -20,7 +23,10 @@ mod turns;
 mod upkeep;
 mod watch;
 
+pub use access::{Authority, AuthorityError, Credential, Decision, Identity, Level, Proof};
 pub use admitted::Admitted;
+pub use attempts::AttemptSettings;
+pub use audit::Audit;
 pub use catalogue::Catalogue;
 pub use dumb_file::{DumbFile, Freshness};
 pub use location::Location;
@@ -39,12 +45,15 @@ pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
 pub use watch::{Cursor, NoCursor, ShownMove, Told, WatchSettings, WatchedRefs};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use admitted::Rooms;
+use audit::Entry;
 use bstr::BString;
 use catalogue::Found;
+use porter::Porter;
 use turns::Turns;
 use upkeep::Keeper;
 use watch::Hub;
@@ -58,6 +67,7 @@ pub struct Host {
     keeper: Arc<Keeper>,
     turns: Arc<Turns>,
     hub: Arc<Hub>,
+    porter: Arc<Porter>,
 }
 
 impl Host {
@@ -71,6 +81,7 @@ impl Host {
         ));
         let catalogue = Arc::new(catalogue);
         let hub = Arc::new(Hub::new(settings.watch.clone()));
+        let porter = Arc::new(Porter::new(&settings));
         Host {
             catalogue,
             settings,
@@ -79,6 +90,7 @@ impl Host {
             keeper,
             turns,
             hub,
+            porter,
         }
     }
 
@@ -98,13 +110,62 @@ impl Host {
         &self.settings
     }
 
-    /// The repositories served now, at most `most` of them, and whether there are more.
+    /// The repositories a caller may read, at most `most` of them, and whether there may be more.
     ///
     /// # Errors
-    /// [`Refusal::Busy`]: looking for them is work like any request.
-    pub fn list(&self, most: usize) -> Result<(Vec<Listed>, bool), Refusal> {
+    /// [`Refusal::Busy`]: looking for them is work like any request. As [`Host::admit`].
+    pub fn list(&self, caller: &Caller, most: usize) -> Result<(Vec<Listed>, bool), Refusal> {
         let _place = self.place()?;
-        Ok(self.catalogue.list(most))
+        if !self.has_accounts() {
+            return Ok(self.catalogue.list(most));
+        }
+        let (all, mut more) = self.catalogue.list(most.max(LOOKED_THROUGH_MAX));
+        let mut listed = Vec::new();
+        for one in all {
+            let name = one.name.strip_suffix(".git").unwrap_or(&one.name);
+            if self.porter.decide(caller, name)?.level < Level::Read {
+                continue;
+            }
+            if listed.len() == most {
+                more = true;
+                break;
+            }
+            listed.push(one);
+        }
+        Ok((listed, more))
+    }
+
+    /// Whether callers can show who they are.
+    pub fn has_accounts(&self) -> bool {
+        self.porter.has_accounts()
+    }
+
+    /// Who shows this, at this address; nobody where there are no accounts.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] for what proves nothing, [`Refusal::TooManyAttempts`] when that
+    /// came too often from there, [`Refusal::NoAccounts`].
+    pub fn identify(
+        &self,
+        proof: &Proof<'_>,
+        address: IpAddr,
+        road: Road,
+    ) -> Result<Option<Identity>, Refusal> {
+        let caller = Caller { identity: None, address: Some(address) };
+        self.porter.identify(proof, &caller, road)
+    }
+
+    /// Counts a connection until what comes back is dropped; `None` when there are too many from
+    /// this address.
+    pub fn connect(&self, address: IpAddr) -> Option<Connected> {
+        let address = self.porter.attempts().connect(address)?;
+        Some(Connected { porter: self.porter.clone(), address })
+    }
+
+    /// Whether so many logins from this address failed that nothing from there is listened to for
+    /// now.
+    pub fn is_barred(&self, address: IpAddr) -> bool {
+        self.porter.attempts().is_barred(address)
     }
 
     /// Tells everybody who watches that it is over: the server is about to end.
@@ -123,20 +184,52 @@ impl Host {
     /// A [`Refusal`]; a repository the caller may not know about is refused in the same words
     /// as one that does not exist.
     pub fn admit(&self, request: Request) -> Result<Admitted, Refusal> {
-        let place = self.place()?;
-        if request.task.writes() {
-            self.settings.push_access.check(&request.caller)?;
-        }
-        let found = match self.catalogue.find(&request.repository) {
-            Err(Refusal::NotFound { .. }) if self.may_create(&request) => self.create(&request)?,
-            found => found?,
+        let admitted = self.decide(&request);
+        let was_asked = |refusal: &Refusal| {
+            // Git asks without its credentials first; to be asked for them is no event.
+            matches!(refusal, Refusal::Unauthenticated { .. }) && request.caller.identity.is_none()
         };
-        request.check_allowed_by(found.repository.config())?;
+        if let Err(refusal) = &admitted
+            && !was_asked(refusal)
+        {
+            let (action, _) = request.task.kind();
+            let name = self.catalogue.known_as(&request.repository, None);
+            self.porter.note(|| Entry {
+                repository: Some(&name),
+                action,
+                result: "refused",
+                why: Some(refusal.to_string()),
+                ..Entry::of(&request.caller, request.road)
+            });
+        }
+        let (found, known_as, place) = admitted?;
         let (mut settings, keeper) = (self.settings.clone(), self.keeper.clone());
         settings.server.session_id = self.session_id();
         let turns = self.turns.clone();
-        let rooms = Rooms { keeper, turns, hub: self.hub.clone() };
-        Ok(Admitted::new(found, request, settings, place, rooms))
+        let (hub, porter) = (self.hub.clone(), self.porter.clone());
+        let rooms = Rooms { keeper, turns, hub, porter };
+        Ok(Admitted::new(found, known_as, request, settings, place, rooms))
+    }
+
+    /// The repository of a request that may run, and its name in rules.
+    fn decide(&self, request: &Request) -> Result<(Found, (String, bool), Place), Refusal> {
+        let place = self.place()?;
+        let location = self.catalogue.locate(&request.repository);
+        let known_as = self.catalogue.known_as(&request.repository, location.as_ref());
+        let (_, need) = request.task.kind();
+        let decision = self.porter.decide(&request.caller, &known_as)?;
+        self.porter.check(&decision, need, &request.caller, &known_as)?;
+        let found = match self.catalogue.find(&request.repository, location) {
+            Err(Refusal::NotFound { .. })
+                if request.task.writes() && decision.level >= Level::Create =>
+            {
+                self.create(request)?
+            }
+            found => found?,
+        };
+        request.check_allowed_by(found.repository.config())?;
+        let needs_signature = decision.protections.iter().any(|protection| protection.signed);
+        Ok((found, (known_as, needs_signature), place))
     }
 
     /// Unique on this machine, and built as git's session ids are: time, process, and the
@@ -145,10 +238,6 @@ impl Host {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let seconds = (self.settings.now_seconds)();
         format!("packhorse-{seconds:x}-P{:08x}-{number:x}", std::process::id()).into()
-    }
-
-    fn may_create(&self, request: &Request) -> bool {
-        self.settings.create_on_push && request.task.writes()
     }
 
     /// The repository of a push to a new name. As long as nothing is sent, nothing is made: a
@@ -184,6 +273,21 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.keeper.stop();
+    }
+}
+
+/// Repositories that are looked through for those somebody may read.
+const LOOKED_THROUGH_MAX: usize = 10_000;
+
+/// A connection that counts.
+pub struct Connected {
+    porter: Arc<Porter>,
+    address: IpAddr,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.porter.attempts().disconnect(self.address);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a request is not let in, by what the front-end answers.
 
+use std::time::Duration;
+
 /// A request was not let in.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,21 @@ pub enum Refusal {
         /// What, and what to do about it.
         words: String,
     },
+    /// Whoever asks has to show who he is, or has shown something that proves nothing.
+    #[error("{words}")]
+    Unauthenticated {
+        /// What, and what to do about it.
+        words: String,
+    },
+    /// Too many from there did not manage to log in.
+    #[error("too many failed logins; try again in {} seconds", wait.as_secs() + 1)]
+    TooManyAttempts {
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// Accounts cannot be looked up.
+    #[error("the server cannot look up accounts; its log says why")]
+    NoAccounts,
     /// As many requests as are allowed are running.
     #[error("the server is busy with {requests_max} requests (requests_max); try again")]
     Busy {

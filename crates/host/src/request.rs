@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use access::{Identity, Level};
 use bstr::BString;
 use gitconfig::Config;
 use serve::Exchange;
@@ -12,10 +13,21 @@ use crate::{Cursor, Refusal, RepositoryName};
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The name the caller proved to have, if any.
-    pub name: Option<String>,
+    /// Who he has shown to be, if he has.
+    pub identity: Option<Identity>,
     /// Where the request comes from; `None` for a process on this machine.
     pub address: Option<IpAddr>,
+}
+
+/// Whoever has one address of a network of IPv6 has all of them.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(network.into())
+        }
+        address => address,
+    }
 }
 
 /// What is asked for.
@@ -45,6 +57,22 @@ pub enum Task {
 }
 
 impl Task {
+    /// Its name in logs, and how much one has to be allowed for it.
+    pub(crate) fn kind(&self) -> (&'static str, Level) {
+        match self {
+            Task::Smart { service, .. } => {
+                let name = service.name();
+                (name.strip_prefix("git-").unwrap_or(name), self.level())
+            }
+            Task::File { .. } => ("file", Level::Read),
+            Task::Watch { .. } => ("watch", Level::Read),
+        }
+    }
+
+    fn level(&self) -> Level {
+        if self.writes() { Level::Write } else { Level::Read }
+    }
+
     /// Whether the task may change the repository.
     pub fn writes(&self) -> bool {
         matches!(self, Task::Smart { service: Service::ReceivePack, .. })
@@ -59,8 +87,22 @@ pub enum Road {
     Http,
     /// git://. Closed by `daemon.uploadpack` and `daemon.receivepack` (git-daemon(1)).
     Git,
+    /// SSH, where everybody is somebody. Never closed.
+    Ssh,
     /// The standard streams of a process that runs with the caller's rights. Never closed.
     Stdio,
+}
+
+impl Road {
+    /// Its name in logs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Road::Http => "http",
+            Road::Git => "git",
+            Road::Ssh => "ssh",
+            Road::Stdio => "stdio",
+        }
+    }
 }
 
 /// A request that nobody has decided about.
@@ -81,7 +123,7 @@ impl Request {
     /// boolean turns off too: somebody meant to restrict something.
     pub(crate) fn check_allowed_by(&self, config: &Config) -> Result<(), Refusal> {
         let key = match (self.road, &self.task) {
-            (Road::Stdio, _) => return Ok(()),
+            (Road::Ssh | Road::Stdio, _) => return Ok(()),
             (Road::Http, Task::Smart { service: Service::UploadPack, .. } | Task::Watch { .. }) => {
                 "http.uploadpack"
             }

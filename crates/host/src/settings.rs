@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use access::Authority;
+use bstr::BString;
 use object::HashKind;
 use serve::ServerInfo;
 use serve::hooks::{HookEnvironment, HookLimits};
 use wire::Limits;
 
-use crate::{Caller, FetchBudget, Refusal, TurnSettings, UpkeepSettings, WatchSettings};
+use crate::{AttemptSettings, Audit, FetchBudget, TurnSettings, UpkeepSettings, WatchSettings};
 
-/// Who may push, until accounts exist.
+/// Who may push where there are no accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushAccess {
     /// Anybody who reaches the server.
@@ -22,27 +24,19 @@ pub enum PushAccess {
     ReadOnly,
 }
 
-impl PushAccess {
-    pub(crate) fn check(self, caller: &Caller) -> Result<(), Refusal> {
-        let words = match self {
-            PushAccess::Anybody => return Ok(()),
-            PushAccess::NotAnonymously if caller.name.is_some() => return Ok(()),
-            PushAccess::NotAnonymously => {
-                "anonymous pushes are off because this server listens to other machines; \
-                 start it with --allow-anonymous-push to take them"
-            }
-            PushAccess::ReadOnly => "this server is read-only (--read-only)",
-        };
-        Err(Refusal::Forbidden { words: words.into() })
-    }
-}
-
 /// The rules of a host.
 #[derive(Clone)]
 pub struct Settings {
-    /// Who may push.
+    /// Who knows accounts and rules; without, `push_access` is all there is.
+    pub authority: Option<Arc<dyn Authority>>,
+    /// Where who did what is noted.
+    pub audit: Option<Arc<Audit>>,
+    /// How many attempts to log in an address has.
+    pub attempts: AttemptSettings,
+    /// Who may push where there are no accounts; that nobody may holds for accounts, too.
     pub push_access: PushAccess,
-    /// Whether a push to a name that does not exist makes the repository.
+    /// Whether a push to a name that does not exist makes the repository, where there are no
+    /// accounts; rules say it of those.
     pub create_on_push: bool,
     /// The hash of repositories made so.
     pub create_hash: HashKind,
@@ -70,6 +64,9 @@ pub struct Settings {
     pub hook_environment: HookEnvironment,
     /// Milliseconds one hook may run before it is killed; 0 for no limit.
     pub hook_timeout_ms: u64,
+    /// Signed pushes are taken, where rules ask for them, against nonces made of this; every server of
+    /// the same repositories has the same.
+    pub cert_nonce_seed: BString,
     /// receive-pack only: take objects without looking whether anything is missing.
     pub skip_connectivity_check: bool,
     /// receive-pack only: refuse packs that lean on objects they do not carry.
@@ -93,6 +90,9 @@ pub type Variable = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            authority: None,
+            audit: None,
+            attempts: AttemptSettings::default(),
             push_access: PushAccess::NotAnonymously,
             create_on_push: false,
             create_hash: HashKind::Sha1,
@@ -114,6 +114,7 @@ impl Default for Settings {
             }),
             hook_environment: HookEnvironment::minimal(),
             hook_timeout_ms: HookLimits::default().hook_timeout_ms,
+            cert_nonce_seed: BString::default(),
             skip_connectivity_check: false,
             reject_thin: false,
             console: false,

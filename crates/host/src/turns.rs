@@ -14,6 +14,7 @@ use serve::Error;
 use serve::upload::{FetchGate, Turn};
 
 use crate::Caller;
+use crate::request::network;
 
 /// How many fetches are worked out at once, and how long the others wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +61,9 @@ enum CallerKey {
 
 impl CallerKey {
     fn of(caller: &Caller) -> Self {
-        match (&caller.name, caller.address) {
-            (Some(name), _) => CallerKey::Name(name.clone()),
-            // Whoever has one address of such a network has all of them.
-            (None, Some(IpAddr::V6(address))) => {
-                let network = u128::from(address) >> 64 << 64;
-                CallerKey::Address(IpAddr::V6(network.into()))
-            }
-            (None, Some(address)) => CallerKey::Address(address),
+        match (&caller.identity, caller.address) {
+            (Some(identity), _) => CallerKey::Name(identity.user.clone()),
+            (None, Some(address)) => CallerKey::Address(network(address)),
             (None, None) => CallerKey::ThisMachine,
         }
     }
@@ -238,7 +234,7 @@ mod tests {
     fn a_network_of_addresses_is_one_caller() {
         let key = |address: &str| {
             let address = Some(address.parse().expect("an address"));
-            CallerKey::of(&Caller { name: None, address })
+            CallerKey::of(&Caller { identity: None, address })
         };
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
@@ -297,7 +293,8 @@ mod tests {
             for thread in 0..8 {
                 let (turns, working) = (&turns, &working);
                 scope.spawn(move || {
-                    let caller = Caller { name: Some(format!("{}", thread % 3)), address: None };
+                    let address = Some(IpAddr::from([192, 0, 2, thread % 3]));
+                    let caller = Caller { identity: None, address };
                     for _ in 0..200 {
                         let turn = turns.gate(&caller).enter(300, &mut |_| Ok(())).expect("a turn");
                         let now = working.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

@@ -24,6 +24,12 @@ pub struct FileConfig {
     /// Address and port to listen on, or a port of this machine alone.
     #[serde(default, deserialize_with = "crate::listen::from_config")]
     pub listen: Option<SocketAddr>,
+    /// Who may do what.
+    #[serde(default)]
+    pub access: AccessConfig,
+    /// What is written down of who did what.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// git://.
     #[serde(default)]
     pub git: GitConfig,
@@ -57,6 +63,33 @@ pub struct FileConfig {
     /// How a bucket is used.
     #[serde(default)]
     pub bucket: BucketConfig,
+}
+
+/// The `[access]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessConfig {
+    /// The file with accounts and rules, as seen from the folder this file lies in.
+    pub file: Option<PathBuf>,
+    /// What nonces of signed pushes are made of, where rules ask for signatures: the same on all servers
+    /// of the same repositories.
+    pub cert_nonce_seed: Option<String>,
+    /// Logins from one address that fail before it has to wait.
+    pub login_failures_max: Option<u32>,
+    /// One failed login is forgotten after so long, milliseconds.
+    pub login_failure_forgotten_ms: Option<NonZeroU64>,
+    /// Addresses whose failed logins are remembered.
+    pub login_addresses_max: Option<NonZeroUsize>,
+}
+
+/// The `[audit]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The file lines are put at the end of, as seen from the folder this file lies in.
+    pub file: Option<PathBuf>,
+    /// Note fetches, too.
+    pub reads: Option<bool>,
 }
 
 /// The `[git]` table.
@@ -204,6 +237,8 @@ pub struct LimitsConfig {
     pub requests_max: Option<usize>,
     /// Connections that are open at the same time.
     pub connections_max: Option<usize>,
+    /// Connections from one address that are open at the same time.
+    pub connections_per_address_max: Option<usize>,
     /// Silence after which a client is let go, milliseconds.
     pub idle_timeout_ms: Option<u64>,
     /// How long a client may take over the head of a request, milliseconds.
@@ -254,6 +289,9 @@ pub fn read(path: &Path) -> Result<FileConfig, String> {
     let mut config: FileConfig =
         toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
     config.folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    for file in [&mut config.access.file, &mut config.audit.file].into_iter().flatten() {
+        *file = config.folder.join(&*file);
+    }
     config.directory = config.directory.map(|directory| config.folder.join(directory));
     Ok(config)
 }

@@ -1,5 +1,6 @@
 //! The command line: reads options, wires the floors together, starts.
 
+mod accounts;
 mod cli;
 mod config;
 mod dev;
@@ -32,6 +33,11 @@ fn main() -> ExitCode {
         Command::ReceivePack(options) => stdio::receive_pack(options),
         Command::Maintain(options) => maintain::run(&options),
         Command::Repo(command) => repo::run(&command),
+        Command::User(accounts) => accounts::run(accounts, accounts::user),
+        Command::Key(accounts) => accounts::run(accounts, accounts::key),
+        Command::Token(accounts) => accounts::run(accounts, accounts::token),
+        Command::Group(accounts) => accounts::run(accounts, accounts::group),
+        Command::Access(accounts) => accounts::run(accounts, accounts::access),
         Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -19,6 +19,7 @@ mod progress;
 mod repository;
 mod send;
 pub mod shallow;
+pub mod touched;
 pub mod transfer;
 pub mod verify;
 mod walk;

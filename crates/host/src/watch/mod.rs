@@ -20,8 +20,8 @@ use object::RefName;
 use storage::Target;
 
 pub(crate) use hub::Hub;
-pub(crate) use shown::View;
 pub use shown::{ShownMove, Told, WatchedRefs};
+pub(crate) use shown::{StillMay, View};
 
 /// Bounds of what watching may cost.
 #[derive(Debug, Clone)]

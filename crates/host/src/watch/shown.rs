@@ -15,10 +15,15 @@ use super::{Cursor, Event, RefMove};
 pub struct WatchedRefs {
     subscription: Subscription,
     view: View,
+    /// Whether he may still be told.
+    still_may: Option<StillMay>,
     cursor: Cursor,
     /// An event that was told in part, and how much of it.
     rest: Option<(Arc<Event>, usize)>,
 }
+
+/// Asks the accounts whether somebody may still be told.
+pub(crate) type StillMay = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Refs that are told at once: whoever tells thousands of subscribers of many refs does not hold all of that
 /// for each of them.
@@ -93,14 +98,25 @@ impl View {
 }
 
 impl WatchedRefs {
-    pub(crate) fn new(subscription: Subscription, view: View) -> Self {
-        WatchedRefs { subscription, view, cursor: Cursor::default(), rest: None }
+    pub(crate) fn new(subscription: Subscription, view: View, still_may: Option<StillMay>) -> Self {
+        WatchedRefs { subscription, view, still_may, cursor: Cursor::default(), rest: None }
     }
 
     /// How the refs were after all that was told, or passed over because he does not see it. Who
     /// comes back with it misses nothing.
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// Whether he may still be told, by what the accounts say now. Asked by whoever tells, from
+    /// time to time; it is asked by itself before he is told of refs.
+    pub fn still_may(&self) -> bool {
+        self.still_may.as_ref().is_none_or(|still_may| still_may())
+    }
+
+    /// Whether there are accounts to be asked, which may take a while.
+    pub fn asks_accounts(&self) -> bool {
+        self.still_may.is_some()
     }
 
     /// What comes next; the waker is called when there is something.
@@ -122,6 +138,7 @@ impl WatchedRefs {
                 Next::At(cursor) => Told::At(cursor),
                 Next::Relist(cursor) => Told::Relist(cursor),
                 Next::End => Told::End,
+                Next::Event(_) if !self.still_may() => Told::End,
                 Next::Event(event) => {
                     self.rest = Some((event, 0));
                     continue;
@@ -194,7 +211,7 @@ mod tests {
             prefixes: Vec::new(),
         };
         let subscription = feed.subscribe(None, Box::new(()));
-        let mut watched = WatchedRefs::new(subscription, all);
+        let mut watched = WatchedRefs::new(subscription, all, None);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         feed.push(event(&names));
         let mut told = std::iter::from_fn(|| watched.next_within(Duration::ZERO));

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout)] // Figures, and why a test was skipped.
 
+mod accounts;
 mod bad_packs;
 mod bad_requests;
 mod bad_services;

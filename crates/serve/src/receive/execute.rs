@@ -19,6 +19,7 @@ use super::connected::Connectivity;
 use super::context::{Context, Now};
 use super::messages::Messages;
 use super::proc_receive::{self, Negotiated};
+use super::protect::{Guard, Protecting};
 use super::transaction::{self, Batch, Failed, Together};
 use super::unpack::{self, UnpackStatus, Unpacked};
 
@@ -30,6 +31,8 @@ pub(super) struct Push<'a> {
     pub context: &'a Context<'a>,
     pub request: &'a PushRequest,
     pub certificate: Option<Certificate>,
+    /// What the host says of it, and whether it is signed well.
+    pub guard: Option<(&'a dyn Guard, &'a dyn Fn() -> Result<(), String>)>,
     pub skip_connectivity_check: bool,
 }
 
@@ -57,6 +60,11 @@ impl Push<'_> {
             }
         }
         self.refuse_hidden(commands);
+        let objects = match &incoming {
+            Some(incoming) => incoming.objects()?,
+            None => self.context.repo.objects()?,
+        };
+        self.refuse_protected(commands, &objects, messages)?;
         let patterns = &self.context.settings.proc_receive_refs;
         let wants_proc_receive = proc_receive::schedule(patterns, commands);
 
@@ -64,10 +72,6 @@ impl Push<'_> {
             refuse_rest(commands, "pre-receive hook declined");
             return Ok(Ok(()));
         }
-        let objects = match &incoming {
-            Some(incoming) => incoming.objects()?,
-            None => self.context.repo.objects()?,
-        };
         self.examine(commands, objects, messages)?;
         if commands.iter().all(|command| command.error.is_some()) {
             return Ok(Ok(()));
@@ -143,6 +147,19 @@ impl Push<'_> {
                 command.refuse(format!("deny {act} a hidden ref"));
             }
         }
+    }
+
+    fn refuse_protected(
+        &self,
+        commands: &mut [Command],
+        objects: &Objects,
+        messages: &mut Messages<'_>,
+    ) -> Result<(), Error> {
+        let Some((guard, signed)) = self.guard else { return Ok(()) };
+        let snapshot = self.context.repo.refs().snapshot()?;
+        let Context { namespace, settings, .. } = self.context;
+        Protecting { guard, objects, snapshot: &*snapshot, namespace, settings, signed }
+            .check(commands, messages)
     }
 
     /// True when the hook refuses the push.

@@ -23,6 +23,7 @@ mod messages;
 mod nonce;
 mod proc_receive;
 mod progress;
+mod protect;
 mod reflog;
 mod refs;
 mod report;
@@ -56,6 +57,7 @@ use self::signature::{Signature, Verifier};
 use self::unpack::Unpacked;
 
 pub use self::proc_receive::ProcReceiveRefs;
+pub use self::protect::Guard;
 pub use self::reflog::Pusher;
 pub use self::settings::{DenyAction, ReceiveSettings};
 
@@ -90,6 +92,8 @@ pub struct ReceivePack<'a> {
     pub environment: &'a HookEnvironment,
     /// Who pushes, for reflogs.
     pub pusher: Pusher,
+    /// What the host has to say about single refs.
+    pub guard: Option<&'a dyn Guard>,
     /// The repository as the session named it; goes into the nonces of signed pushes.
     pub repository_name: BString,
     /// Seconds since 1970, now.
@@ -215,11 +219,13 @@ impl ReceivePack<'_> {
                 self.now_seconds,
             ),
         };
-        let certificate = self.certificate(request, nonce, &context)?;
+        let signed = || self.signed(request, nonce.clone());
+        let certificate = self.certificate(request, nonce.clone(), &context)?;
         let push = Push {
             context: &context,
             request,
             certificate,
+            guard: self.guard.map(|guard| (guard, &signed as &dyn Fn() -> Result<(), String>)),
             skip_connectivity_check: self.skip_connectivity_check,
         };
         let unpack_status = push.execute(&mut commands, unpacked, messages)?;
@@ -315,6 +321,27 @@ impl ReceivePack<'_> {
         let nonces = self.nonces();
         let nonces = nonces.as_ref();
         Ok(Some(Certificate::judge(cert, id, signature, nonces, nonce, stateless, slop)))
+    }
+}
+
+impl ReceivePack<'_> {
+    /// Whether a push is signed by whoever pushes, for this server, lately.
+    fn signed(&self, request: &PushRequest, given: Option<BString>) -> Result<(), String> {
+        let cert = request.push_cert.as_ref().ok_or("git push --signed does that")?;
+        let (nonces, mut given) = self
+            .nonces()
+            .zip(given)
+            .ok_or("this server takes no signed pushes (receive.certNonceSeed)")?;
+        let stateless = self.exchange == Exchange::Round;
+        let slop = self.settings.cert_nonce_slop_seconds;
+        match nonces.check(cert.header("nonce"), &mut given, stateless, slop) {
+            nonce::NonceStatus::Ok => {}
+            other => return Err(format!("its nonce is {}", other.word())),
+        }
+        let keys = self.guard.map(Guard::keys).unwrap_or_default();
+        access::check_signature(cert.signature(), cert.payload(), &keys)
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -11,6 +11,9 @@ use crate::hooks::HookLimits;
 
 use super::proc_receive::ProcReceiveRefs;
 
+/// Commits of one push that are looked through unless the configuration says otherwise.
+const PROTECTED_COMMITS_MAX: usize = 50_000;
+
 /// What happens to a push that touches a checked-out branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DenyAction {
@@ -71,6 +74,9 @@ pub struct ReceiveSettings {
     pub hidden_refs: HiddenRefs,
     /// `receive.procReceiveRefs`.
     pub proc_receive_refs: ProcReceiveRefs,
+    /// `packhorse.protectedCommitsMax`: the most commits of one push to a protected ref that are
+    /// looked through for files that may not be there.
+    pub protected_commits_max: usize,
     /// How long hooks may take; `receive.keepAlive`.
     pub hook_limits: HookLimits,
     /// Settings that were not understood and had no effect, for the operator to read.
@@ -109,6 +115,8 @@ impl ReceiveSettings {
             cert_nonce_seed: config.string("receive.certNonceSeed").map(BStr::to_owned),
             cert_nonce_slop_seconds: positive(config.int("receive.certNonceSlop")?).unwrap_or(0),
             hidden_refs: HiddenRefs::from_config(config, "receive"),
+            protected_commits_max: positive(config.int("packhorse.protectedCommitsMax")?)
+                .map_or(PROTECTED_COMMITS_MAX, |most| most as usize),
             proc_receive_refs: ProcReceiveRefs::new(config.strings("receive.procReceiveRefs")),
             hook_limits,
             warnings,

@@ -210,6 +210,7 @@ pub fn receive_into(
     };
     let environment = HookEnvironment::minimal();
     let mut session = ReceivePack {
+        guard: None,
         repo: &repo,
         protocol,
         exchange: Exchange::Conversation,

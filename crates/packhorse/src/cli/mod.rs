@@ -1,10 +1,17 @@
 //! What can be said on the command line.
 
+mod accounts;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+
+pub use accounts::{
+    AccessCommand, AccessFile, Accounts, GroupCommand, KeyCommand, ProtectOptions, RuleOptions,
+    TokenCommand, UserCommand,
+};
 
 /// A small, fast Git server.
 #[derive(Debug, Parser)]
@@ -29,6 +36,16 @@ pub enum Command {
     /// Copy, check, list and remove repositories in any store.
     #[command(subcommand)]
     Repo(RepoCommand),
+    /// Make, change and list accounts.
+    User(Accounts<UserCommand>),
+    /// Give accounts SSH keys, and take them away.
+    Key(Accounts<KeyCommand>),
+    /// Give accounts tokens for HTTP, and take them away.
+    Token(Accounts<TokenCommand>),
+    /// Put accounts into groups.
+    Group(Accounts<GroupCommand>),
+    /// Say who may do what, and why.
+    Access(Accounts<AccessCommand>),
     /// Answer one fetch on standard input and output, like git-upload-pack.
     #[command(name = "upload-pack")]
     UploadPack(UploadPackOptions),
@@ -70,6 +87,10 @@ pub struct ServeOptions {
     /// Listen for git://, too; nobody who comes by it is asked who he is.
     #[arg(long = "git", value_name = "ADDR", value_parser = crate::listen::parse)]
     pub git_listen: Option<SocketAddr>,
+    /// Who may do what: accounts and rules in a TOML file, or a small database if its name ends in
+    /// .db. It is read again when it changes.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub access: Option<PathBuf>,
     /// Make a repository when somebody pushes to a name that does not exist.
     #[arg(long)]
     pub create_on_push: bool,

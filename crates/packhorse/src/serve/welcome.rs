@@ -1,0 +1,74 @@
+//! What a server says at start: what is served, where, and who may push.
+
+use std::net::SocketAddr;
+
+use host::{Listed, PushAccess};
+
+use super::plan::Plan;
+
+/// Repositories listed one by one at start; more are counted.
+const LISTED_MAX: usize = 20;
+#[allow(clippy::print_stdout)] // What is served, and how, is this command's answer.
+pub(super) fn welcome(
+    plan: &Plan,
+    listed: &(Vec<Listed>, bool),
+    (address, git): (SocketAddr, Option<SocketAddr>),
+) {
+    use std::io::Write as _;
+    println!("{}", welcome_text(plan, listed, address));
+    if let Some(git) = git {
+        let pushes = if plan.git.receive_pack { "" } else { "; no pushes (git.receive_pack)" };
+        println!("listening on git://{git}/{pushes}");
+    }
+    let _ = std::io::stdout().flush();
+}
+
+fn welcome_text(plan: &Plan, (listed, more): &(Vec<Listed>, bool), address: SocketAddr) -> String {
+    let base = format!("http://{address}");
+    let mut text = String::new();
+    if listed.len() <= LISTED_MAX {
+        for repository in listed {
+            text.push_str(&format!("{base}/{}\n", repository.url_path()));
+        }
+    } else {
+        let more = if *more { "more than " } else { "" };
+        let example = listed[0].url_path();
+        text.push_str(&format!("{more}{} repositories, such as {base}/{example}\n", listed.len()));
+    }
+    if listed.is_empty() {
+        text.push_str(&format!("no repository in '{}' yet\n", plan.served));
+    }
+    text.push_str(&format!("\nlistening on {base}/ (--listen ADDR changes that)\n"));
+    text.push_str(&who_may_push(plan));
+    text.push_str(match plan.settings.upkeep.enabled {
+        true => "maintenance: some time after a push (maintenance.enabled = false turns it off)\n",
+        false => "maintenance: off (maintenance.enabled = true turns it on)\n",
+    });
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn who_may_push(plan: &Plan) -> String {
+    let mut text = String::new();
+    if plan.settings.authority.is_some() && plan.settings.push_access != PushAccess::ReadOnly {
+        return "pushes: from those whom the rules allow it (packhorse access list)\n".to_owned();
+    }
+    text.push_str(match plan.settings.push_access {
+        PushAccess::ReadOnly => "pushes: off (--read-only)\n",
+        PushAccess::NotAnonymously => {
+            "pushes: off, because other machines can reach this address and nobody is asked who \
+             they are; --allow-anonymous-push takes them from anybody\n"
+        }
+        PushAccess::Anybody if plan.allow_anonymous_push && !plan.listen.ip().is_loopback() => {
+            "pushes: from anybody who reaches this address (--allow-anonymous-push)\n"
+        }
+        PushAccess::Anybody => "pushes: from this machine (--read-only turns them off)\n",
+    });
+    if plan.settings.push_access == PushAccess::Anybody {
+        text.push_str(match plan.settings.create_on_push {
+            true => "pushing to a new name makes a repository (--create-on-push)\n",
+            false => "pushing to a new name is refused (--create-on-push makes a repository)\n",
+        });
+    }
+    text
+}
