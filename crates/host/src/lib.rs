@@ -155,6 +155,25 @@ impl Host {
         self.porter.identify(proof, &caller, road)
     }
 
+    /// Whose this is, without counting it as a failure when it is nobody's: for clients that show
+    /// several things until one is known.
+    ///
+    /// # Errors
+    /// [`Refusal::NoAccounts`].
+    pub fn knows(&self, proof: &Proof<'_>) -> Result<Option<Identity>, Refusal> {
+        self.porter.knows(proof)
+    }
+
+    /// Whether what a caller has shown still proves who he is.
+    pub fn still_knows(&self, caller: &Caller) -> bool {
+        !matches!(self.porter.decide(caller, ""), Err(Refusal::Unauthenticated { .. }))
+    }
+
+    /// Notes that somebody has logged in, on a road where that happens once.
+    pub fn logged_in(&self, caller: &Caller, road: Road) {
+        self.porter.note(|| Entry { action: "login", result: "ok", ..Entry::of(caller, road) });
+    }
+
     /// Counts a connection until what comes back is dropped; `None` when there are too many from
     /// this address.
     pub fn connect(&self, address: IpAddr) -> Option<Connected> {

@@ -49,6 +49,12 @@ impl Porter {
         self.audit.as_ref()
     }
 
+    /// Whose this is.
+    pub fn knows(&self, proof: &Proof<'_>) -> Result<Option<Identity>, Refusal> {
+        let Some(authority) = &self.authority else { return Ok(None) };
+        authority.identify(proof, (self.now_seconds)()).map_err(unavailable)
+    }
+
     /// Who shows this. Where there are no accounts, nobody is anybody.
     pub fn identify(
         &self,
@@ -56,9 +62,10 @@ impl Porter {
         caller: &Caller,
         road: Road,
     ) -> Result<Option<Identity>, Refusal> {
-        let Some(authority) = &self.authority else { return Ok(None) };
-        let now = (self.now_seconds)();
-        let found = authority.identify(proof, now).map_err(unavailable)?;
+        if !self.has_accounts() {
+            return Ok(None);
+        }
+        let found = self.knows(proof)?;
         if found.is_some() {
             return Ok(found);
         }

@@ -33,6 +33,9 @@ pub struct FileConfig {
     /// git://.
     #[serde(default)]
     pub git: GitConfig,
+    /// SSH.
+    #[serde(default)]
+    pub ssh: SshConfig,
     /// Make repositories for pushes to new names.
     #[serde(default)]
     pub create_on_push: bool,
@@ -102,6 +105,29 @@ pub struct GitConfig {
     /// Take pushes.
     #[serde(default)]
     pub receive_pack: bool,
+}
+
+/// The `[ssh]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshConfig {
+    /// Address and port to listen on, or a port of this machine alone.
+    #[serde(default, deserialize_with = "crate::listen::from_config")]
+    pub listen: Option<SocketAddr>,
+    /// The server's private key, as seen from the folder this file lies in; made when there is none.
+    pub host_key: Option<PathBuf>,
+    /// How long a client may take to log in, milliseconds.
+    pub login_timeout_ms: Option<u64>,
+    /// Wrong keys after which a connection is closed.
+    pub attempts_max: Option<NonZeroUsize>,
+    /// Silence after which a client is asked whether it is there, milliseconds.
+    pub keepalive_ms: Option<NonZeroU64>,
+    /// How long a connection on which nothing runs stays open, milliseconds.
+    pub unused_timeout_ms: Option<u64>,
+    /// Sessions at the same time on one connection.
+    pub sessions_max: Option<usize>,
+    /// Bytes after which keys are exchanged anew.
+    pub rekey_bytes: Option<NonZeroUsize>,
 }
 
 /// One of the `[[stores]]`.
@@ -289,7 +315,8 @@ pub fn read(path: &Path) -> Result<FileConfig, String> {
     let mut config: FileConfig =
         toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
     config.folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    for file in [&mut config.access.file, &mut config.audit.file].into_iter().flatten() {
+    let files = [&mut config.access.file, &mut config.audit.file, &mut config.ssh.host_key];
+    for file in files.into_iter().flatten() {
         *file = config.folder.join(&*file);
     }
     config.directory = config.directory.map(|directory| config.folder.join(directory));

@@ -25,6 +25,7 @@ pub mod reply;
 pub mod report;
 pub mod sideband;
 mod sink;
+pub mod ssh_command;
 pub mod v0;
 pub mod v2;
 

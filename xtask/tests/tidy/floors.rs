@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("host", 6),
     ("front-http", 7),
     ("front-git", 7),
+    ("front-ssh", 7),
     ("front-stdio", 7),
     ("packhorse", 8),
 ];

@@ -91,6 +91,9 @@ pub struct ServeOptions {
     /// .db. It is read again when it changes.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub access: Option<PathBuf>,
+    /// Listen for SSH, too; accounts log in with their keys.
+    #[arg(long = "ssh", value_name = "ADDR", value_parser = crate::listen::parse)]
+    pub ssh_listen: Option<SocketAddr>,
     /// Make a repository when somebody pushes to a name that does not exist.
     #[arg(long)]
     pub create_on_push: bool,

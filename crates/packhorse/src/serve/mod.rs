@@ -1,5 +1,6 @@
 //! `packhorse serve`: from options to a running server, and what it says at start.
 
+mod doors;
 mod plan;
 mod welcome;
 
@@ -10,12 +11,11 @@ use std::time::Duration;
 
 use front_http::Server;
 use host::Host;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::cli::ServeOptions;
 use crate::store::open_routes;
 
+use doors::Doors;
 use plan::{Plan, plan};
 use welcome::welcome;
 
@@ -62,39 +62,11 @@ fn serve(plan: Plan) -> Result<bool, String> {
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let drained = runtime.block_on(async {
-        let listener = TcpListener::bind(plan.listen)
-            .await
-            .map_err(|error| format!("cannot listen on {}: {error}", plan.listen))?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let git = match plan.git_listen {
-            Some(at) => {
-                let listener = TcpListener::bind(at).await;
-                Some(listener.map_err(|error| format!("cannot listen on {at}: {error}"))?)
-            }
-            None => None,
-        };
-        let git_address = git.as_ref().and_then(|listener| listener.local_addr().ok());
+        let doors = Doors::open(&plan).await?;
         let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
-        welcome(&plan, &listed, (address, git_address));
+        welcome(&plan, &listed, &doors);
         host.start_upkeep();
-        let (stopping, stopped) = watch::channel(false);
-        let stop = async move {
-            stop.await;
-            // Who does not listen to it is not there.
-            let _ = stopping.send(true);
-        };
-        let until = |mut stopped: watch::Receiver<bool>| async move {
-            let _ = stopped.wait_for(|is_over| *is_over).await;
-        };
-        let http = Server::new(host.clone(), plan.http.clone());
-        let http = http.run(listener, until(stopped.clone()));
-        let git = async {
-            let Some(listener) = git else { return true };
-            let server = front_git::Server::new(host.clone(), plan.git.clone());
-            server.run(listener, until(stopped)).await
-        };
-        let (http, git, ()) = tokio::join!(http, git, stop);
-        Ok::<_, String>(http && git)
+        Ok::<_, String>(doors.serve(&plan, &host, stop).await)
     });
     // Threads that still answer somebody are not waited for twice.
     runtime.shutdown_timeout(Duration::from_millis(100));

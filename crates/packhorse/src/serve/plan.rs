@@ -1,7 +1,7 @@
 //! From the command line and the configuration file to what a server is started with.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use access::Watched;
 use bstr::BString;
 use front_git::GitSettings;
 use front_http::HttpSettings;
+use front_ssh::SshSettings;
 use host::{
     AttemptSettings, Audit, Authority, Catalogue, MemoryPool, PushAccess, Settings, UpkeepSettings,
     WatchSettings,
@@ -17,7 +18,8 @@ use host::{
 
 use crate::cli::ServeOptions;
 use crate::config::{
-    self, AccessConfig, AuditConfig, FileConfig, LimitsConfig, MaintenanceConfig, WatchConfig,
+    self, AccessConfig, AuditConfig, FileConfig, LimitsConfig, MaintenanceConfig, SshConfig,
+    WatchConfig,
 };
 use crate::machine;
 use crate::store::{StoreUrl, StoresConfig, store_url};
@@ -26,6 +28,7 @@ use crate::store::{StoreUrl, StoresConfig, store_url};
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
 /// How long one fetch may be worked on unless told otherwise.
 const FETCH_WORK_MAX: Duration = Duration::from_secs(3600);
+
 /// What a server is started with, after options and file were put together.
 pub(super) struct Plan {
     pub(super) served: Served,
@@ -35,9 +38,17 @@ pub(super) struct Plan {
     pub(super) listen: SocketAddr,
     pub(super) git_listen: Option<SocketAddr>,
     pub(super) git: GitSettings,
+    pub(super) ssh: Option<SshPlan>,
     pub(super) allow_anonymous_push: bool,
     pub(super) settings: Settings,
     pub(super) http: HttpSettings,
+}
+
+/// How SSH is served.
+pub(super) struct SshPlan {
+    pub(super) listen: SocketAddr,
+    pub(super) settings: SshSettings,
+    pub(super) host_key: PathBuf,
 }
 
 /// Where the repositories are.
@@ -112,6 +123,12 @@ pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
         drain_timeout: http.drain_timeout,
         connections_max: http.connections_max,
     };
+    let ssh = ssh_plan(options.ssh_listen, &file.ssh, &http)?;
+    if ssh.is_some() && settings.authority.is_none() {
+        return Err(
+            "by SSH, accounts log in with their keys: --access FILE says whose they are".into()
+        );
+    }
     let served = served(&options, &file)?;
     let (routes, stores) = (StoreUrl::routes_of_file(&file)?, StoresConfig::of_file(&file));
     Ok(Plan {
@@ -121,10 +138,46 @@ pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
         listen,
         git_listen,
         git,
+        ssh,
         allow_anonymous_push,
         settings,
         http,
     })
+}
+
+fn ssh_plan(
+    option: Option<SocketAddr>,
+    config: &SshConfig,
+    http: &HttpSettings,
+) -> Result<Option<SshPlan>, String> {
+    let Some(listen) = option.or(config.listen) else { return Ok(None) };
+    let default = SshSettings::default();
+    let ms = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
+    let settings = SshSettings {
+        login_timeout: ms(config.login_timeout_ms, default.login_timeout),
+        attempts_max: config.attempts_max.map_or(default.attempts_max, NonZeroUsize::get),
+        idle_timeout: http.idle_timeout,
+        keepalive: ms(config.keepalive_ms.map(NonZeroU64::get), default.keepalive),
+        unused_timeout: ms(config.unused_timeout_ms, default.unused_timeout),
+        sessions_max: config.sessions_max.unwrap_or(default.sessions_max),
+        drain_timeout: http.drain_timeout,
+        connections_max: http.connections_max,
+        rekey_bytes: config.rekey_bytes.map_or(default.rekey_bytes, NonZeroUsize::get),
+    };
+    let host_key =
+        config.host_key.clone().map_or_else(|| state_file("ssh_host_ed25519_key"), Ok)?;
+    Ok(Some(SshPlan { listen, settings, host_key }))
+}
+
+/// Where a server keeps what it made for itself (XDG Base Directory Specification).
+fn state_file(name: &str) -> Result<PathBuf, String> {
+    let variable =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| home.join(".local/state"));
+    let folder = variable("STATE_DIRECTORY")
+        .or_else(|| variable("XDG_STATE_HOME").or_else(home).map(|state| state.join("packhorse")));
+    let folder = folder.ok_or("there is no HOME to keep a host key in; ssh.host_key says where")?;
+    Ok(folder.join(name))
 }
 
 /// Accounts and rules; a server does not start with some that nobody understands.

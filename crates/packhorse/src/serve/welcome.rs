@@ -4,21 +4,22 @@ use std::net::SocketAddr;
 
 use host::{Listed, PushAccess};
 
+use super::doors::Doors;
 use super::plan::Plan;
 
 /// Repositories listed one by one at start; more are counted.
 const LISTED_MAX: usize = 20;
 #[allow(clippy::print_stdout)] // What is served, and how, is this command's answer.
-pub(super) fn welcome(
-    plan: &Plan,
-    listed: &(Vec<Listed>, bool),
-    (address, git): (SocketAddr, Option<SocketAddr>),
-) {
+pub(super) fn welcome(plan: &Plan, listed: &(Vec<Listed>, bool), doors: &Doors) {
     use std::io::Write as _;
+    let address = doors.http().unwrap_or(plan.listen);
     println!("{}", welcome_text(plan, listed, address));
-    if let Some(git) = git {
+    if let Some(git) = doors.git() {
         let pushes = if plan.git.receive_pack { "" } else { "; no pushes (git.receive_pack)" };
         println!("listening on git://{git}/{pushes}");
+    }
+    if let Some((address, fingerprint)) = doors.ssh() {
+        println!("listening on ssh://git@{address}/ (host key {fingerprint})");
     }
     let _ = std::io::stdout().flush();
 }

@@ -27,6 +27,8 @@ mod refused_early;
 mod repo;
 mod serving;
 mod shapes;
+mod ssh_client;
+mod ssh_port;
 mod startup;
 mod stdio;
 mod stop;

@@ -57,12 +57,21 @@ impl Serving {
 
     /// Where the server listens for git://.
     pub fn git_authority(&self) -> String {
+        self.listening("git://")
+    }
+
+    /// Where the server listens for SSH.
+    pub fn ssh_authority(&self) -> String {
+        self.listening("ssh://git@")
+    }
+
+    fn listening(&self, scheme: &str) -> String {
         let find = || {
             let printed = self.server.printed();
-            let (_, behind) = printed.split_once("listening on git://")?;
+            let (_, behind) = printed.split_once(&format!("listening on {scheme}"))?;
             Some(behind.split('/').next().unwrap_or_default().to_owned())
         };
-        wait_until("it listens for git://", || find().is_some());
+        wait_until("it listens", || find().is_some());
         find().expect("just found")
     }
 

@@ -13,6 +13,7 @@ use object::HashKind;
 use testkit::{Ceph, Postgres, RealGit, Scenario};
 
 use crate::serving::{Serving, packhorse};
+use crate::ssh_client::SshClient;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packhorse");
 /// A repository of the other hash, which no push makes.
@@ -66,6 +67,8 @@ enum Way {
     Http(Serving),
     /// A server, by git://.
     Git(Serving),
+    /// A server, by OpenSSH's client.
+    Ssh(Serving, SshClient),
     /// A program for each connection, started as ssh would start it on a host.
     Stdio,
 }
@@ -136,6 +139,31 @@ impl Door {
         Door { git, place, way: Way::Http(server) }
     }
 
+    /// A server that accounts log in to with their keys.
+    fn ssh(store: Option<&str>) -> Self {
+        let git = RealGit::new();
+        let client = SshClient::new(&git);
+        let git = git.env("GIT_SSH_COMMAND", client.command()).env("GIT_SSH_VARIANT", "ssh");
+        let place = Place::new(&git, store);
+        place.seed(&git);
+        let access = format!(
+            "[users.ann]\nkeys = ['{}']\n[[rules]]\nrepositories = ['**']\nwho = ['ann']\nallow = 'create'\n",
+            client.public_key().trim()
+        );
+        fs::write(git.path("access.toml"), access).expect("a file");
+        let config = git.path("server.toml");
+        let text = "[access]\nfile = 'access.toml'\n[ssh]\nlisten = '127.0.0.1:0'\nhost_key = 'host_key'\n";
+        fs::write(&config, text).expect("a file");
+        let mut command = packhorse(&git);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
+        match &place {
+            Place::Folder(folder) => command.arg(folder),
+            Place::Store(store) => command.args(["--store", store]),
+        };
+        let server = Serving::spawn(&git, command);
+        Door { git, place, way: Way::Ssh(server, client) }
+    }
+
     /// Programs that speak on standard input and output.
     fn stdio(store: Option<&str>) -> Self {
         let git = RealGit::new();
@@ -175,6 +203,7 @@ impl Door {
         match &self.way {
             Way::Http(server) => server.url(name),
             Way::Git(server) => server.git_url(name),
+            Way::Ssh(server, _) => format!("ssh://git@{}/{name}", server.ssh_authority()),
             Way::Stdio => format!("ssh://host/{name}"),
         }
     }
@@ -183,7 +212,7 @@ impl Door {
     fn events(&self, name: &str) -> Option<String> {
         match &self.way {
             Way::Http(server) => Some(server.url(&format!("{name}/events"))),
-            Way::Git(_) | Way::Stdio => None,
+            Way::Git(_) | Way::Ssh(..) | Way::Stdio => None,
         }
     }
 
@@ -195,6 +224,10 @@ impl Door {
                 let head = crate::raw::git_head(service, name);
                 let sent = [head.as_bytes(), body].concat();
                 crate::raw::send_and_end(&server.git_authority(), &sent)
+            }
+            Way::Ssh(server, client) => {
+                let command = format!("git-{service} '{name}'");
+                client.run(&self.git, &server.ssh_authority(), &command, body).0.into_bytes()
             }
             Way::Stdio => {
                 let request = self.git.path("request");
@@ -218,7 +251,7 @@ impl Door {
                 let head = crate::raw::head("POST", &path, &headers, Some(announced));
                 crate::raw::send_and_cut(server.authority(), &[head.as_bytes(), start].concat());
             }
-            Way::Git(_) | Way::Stdio => drop(self.round(service, name, start)),
+            Way::Git(_) | Way::Ssh(..) | Way::Stdio => drop(self.round(service, name, start)),
         }
     }
 }
@@ -247,6 +280,16 @@ fn folder_over_stdio() {
 #[test]
 fn folder_over_git() {
     check(&Door::git(None));
+}
+
+#[test]
+fn folder_over_ssh() {
+    check(&Door::ssh(None));
+}
+
+#[test]
+fn key_value_file_over_ssh() {
+    check(&Door::ssh(Some("kv:{}/repositories.kv")));
 }
 
 #[test]

@@ -1,0 +1,241 @@
+//! One session: a command, the conversation it begins, and how it ended.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use host::{Caller, Exchange, Refusal, RepositoryName, Request, Road, Task};
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::runtime::Handle;
+use wire::ssh_command::{SshCommand, read_command};
+use wire::{Protocol, Service, Sink};
+
+use crate::Front;
+use crate::greeting::greeting;
+
+/// What a session is asked for.
+pub(crate) enum Asked {
+    /// To run something.
+    Command { command: Vec<u8>, protocol: Protocol },
+    /// To run a shell.
+    Greeting { is_terminal: bool },
+}
+
+/// Exit status of git's programs when they give up.
+const FATAL: u32 = 128;
+/// Of a shell that does not know a command.
+const UNKNOWN: u32 = 127;
+
+/// What goes to standard error (RFC 4254 section 5.2).
+const STDERR: u32 = 1;
+
+/// Bytes that are gathered before they are handed on.
+const GATHERED_BYTES: usize = 128 << 10;
+
+/// Serves a session to its end.
+pub(crate) async fn serve(front: Arc<Front>, channel: Channel<Msg>, caller: Caller, asked: Asked) {
+    let (read, write) = channel.split();
+    let write = Arc::new(write);
+    let idle_timeout = front.settings.idle_timeout;
+    let answered = {
+        let write = write.clone();
+        tokio::task::spawn_blocking(move || match asked {
+            Asked::Greeting { is_terminal } => {
+                Ended::said(greeting(&front.host, &caller), is_terminal)
+            }
+            Asked::Command { command, protocol } => {
+                run(&front, (read, write), caller, &command, protocol)
+            }
+        })
+    };
+    let failed = || Ended {
+        status: FATAL,
+        output: String::new(),
+        words: "the server failed; its log says why\n".into(),
+    };
+    let ended = answered.await.unwrap_or_else(|_| failed());
+    // A client that takes nothing is not waited for.
+    let _ = tokio::time::timeout(idle_timeout, end(&write, ended)).await;
+}
+
+/// How a command ended.
+struct Ended {
+    status: u32,
+    /// For standard output.
+    output: String,
+    /// For standard error.
+    words: String,
+}
+
+impl Ended {
+    fn well() -> Self {
+        Ended { status: 0, output: String::new(), words: String::new() }
+    }
+
+    fn said(text: String, is_terminal: bool) -> Self {
+        let output = if is_terminal { text.replace('\n', "\r\n") } else { text };
+        Ended { output, ..Self::well() }
+    }
+
+    fn fatal(status: u32, words: &str) -> Self {
+        let words = format!("fatal: {}\n", words.trim_end());
+        Ended { status, words, ..Self::well() }
+    }
+}
+
+async fn end(write: &ChannelWriteHalf<Msg>, ended: Ended) -> Result<(), russh::Error> {
+    write.data_bytes(ended.output).await?;
+    write.extended_data_bytes(STDERR, ended.words).await?;
+    write.exit_status(ended.status).await?;
+    write.eof().await?;
+    write.close().await
+}
+
+fn run(
+    front: &Front,
+    (read, write): (ChannelReadHalf, Arc<ChannelWriteHalf<Msg>>),
+    caller: Caller,
+    command: &[u8],
+    protocol: Protocol,
+) -> Ended {
+    let begun = Instant::now();
+    let from = caller.address;
+    let (service, path) = match read_command(command) {
+        Ok(SshCommand::Git { service, path }) => (service, path),
+        Ok(SshCommand::Nothing) => return Ended::well(),
+        Err(error) => return Ended::fatal(UNKNOWN, &error.to_string()),
+    };
+    let ended = match RepositoryName::new(repository(&path)) {
+        Ok(name) => converse(front, (read, write), caller, (service, name, protocol)),
+        Err(error) => Ended::fatal(FATAL, &error.to_string()),
+    };
+    let (service, took_ms) = (service.name(), begun.elapsed().as_millis() as u64);
+    tracing::info!(?from, service, %path, status = ended.status, took_ms, "ssh request");
+    ended
+}
+
+/// The repository a path names: here, everybody's home is where repositories are.
+fn repository(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    path.strip_prefix(b"~/").unwrap_or(path)
+}
+
+fn converse(
+    front: &Front,
+    (read, write): (ChannelReadHalf, Arc<ChannelWriteHalf<Msg>>),
+    caller: Caller,
+    (service, repository, protocol): (Service, RepositoryName, Protocol),
+) -> Ended {
+    let protocol = protocol.of_service(service);
+    let task = Task::Smart { service, exchange: Exchange::Conversation, protocol };
+    let admitted = match front.host.admit(Request { repository, task, caller, road: Road::Ssh }) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            match refusal {
+                Refusal::Unavailable { .. } => tracing::warn!(%refusal, "cannot serve"),
+                _ => tracing::info!(%refusal, "refused"),
+            }
+            return Ended::fatal(FATAL, &refusal.words_for_peer());
+        }
+    };
+    let (runtime, timeout) = (Handle::current(), front.settings.idle_timeout);
+    let mut input =
+        Input { read, current: Bytes::new(), runtime: runtime.clone(), timeout, is_over: false };
+    let mut output = Output { write, gathered: BytesMut::new(), runtime, timeout };
+    let ended = match admitted.run(&mut input, &mut output) {
+        Ok(_) => Ended::well(),
+        Err(error) if error.was_told() => Ended { status: FATAL, ..Ended::well() },
+        Err(error) => Ended::fatal(FATAL, &error.words_for_peer()),
+    };
+    match output.flush() {
+        Ok(()) => ended,
+        Err(_) => Ended { status: FATAL, ..ended },
+    }
+}
+
+/// What the client sends, for a thread.
+struct Input {
+    read: ChannelReadHalf,
+    current: Bytes,
+    runtime: Handle,
+    /// The longest silence.
+    timeout: Duration,
+    is_over: bool,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.current.is_empty() && !self.is_over {
+            let next = self
+                .runtime
+                .block_on(async { tokio::time::timeout(self.timeout, self.read.wait()).await });
+            match next {
+                Ok(Some(ChannelMsg::Data { data })) => self.current = data,
+                Ok(None | Some(ChannelMsg::Eof | ChannelMsg::Close)) => self.is_over = true,
+                Ok(Some(_)) => {}
+                Err(_) => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the client fell silent"));
+                }
+            }
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.current.advance(count);
+    }
+}
+
+/// What the client is sent, from a thread.
+struct Output {
+    write: Arc<ChannelWriteHalf<Msg>>,
+    gathered: BytesMut,
+    runtime: Handle,
+    /// The longest wait for the client to take something.
+    timeout: Duration,
+}
+
+impl Sink for Output {
+    fn send(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.gathered.capacity() == 0 {
+                self.gathered.reserve(GATHERED_BYTES);
+            }
+            let count = bytes.len().min(GATHERED_BYTES - self.gathered.len());
+            self.gathered.extend_from_slice(&bytes[..count]);
+            bytes.advance(count);
+            if self.gathered.len() == GATHERED_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.gathered).freeze();
+        let timeout = self.timeout;
+        let sent = self
+            .runtime
+            .block_on(async { tokio::time::timeout(timeout, self.write.data_bytes(bytes)).await });
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, error)),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The sockets a server listens on, and the fronts behind them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use front_http::Server;
+use front_ssh::HostKey;
+use host::Host;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::plan::Plan;
+
+/// What is listened on.
+pub(super) struct Doors {
+    http: TcpListener,
+    git: Option<TcpListener>,
+    ssh: Option<(TcpListener, HostKey)>,
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+impl Doors {
+    /// Opens all of them, or none.
+    pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
+        let http = bind(plan.listen).await?;
+        let git = match plan.git_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let ssh = match &plan.ssh {
+            Some(ssh) => {
+                let key = HostKey::read_or_make(&ssh.host_key)
+                    .map_err(|error| format!("{}: {error}", ssh.host_key.display()))?;
+                Some((bind(ssh.listen).await?, key))
+            }
+            None => None,
+        };
+        Ok(Doors { http, git, ssh })
+    }
+
+    /// Where HTTP is spoken.
+    pub(super) fn http(&self) -> Option<SocketAddr> {
+        self.http.local_addr().ok()
+    }
+
+    /// Where git:// is spoken.
+    pub(super) fn git(&self) -> Option<SocketAddr> {
+        self.git.as_ref()?.local_addr().ok()
+    }
+
+    /// Where SSH is spoken, and the fingerprint of the key there.
+    pub(super) fn ssh(&self) -> Option<(SocketAddr, String)> {
+        let (listener, key) = self.ssh.as_ref()?;
+        Some((listener.local_addr().ok()?, key.fingerprint()))
+    }
+
+    /// Serves until `stop` is ready; whether everything that ran then came to its end.
+    pub(super) async fn serve(
+        self,
+        plan: &Plan,
+        host: &Arc<Host>,
+        stop: impl Future<Output = ()>,
+    ) -> bool {
+        let (stopping, stopped) = watch::channel(false);
+        let stop = async move {
+            stop.await;
+            // Who does not listen to it is not there.
+            let _ = stopping.send(true);
+        };
+        let until = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|is_over| *is_over).await;
+        };
+        let http = Server::new(host.clone(), plan.http.clone());
+        let http = http.run(self.http, until(stopped.clone()));
+        let git = async {
+            let Some(listener) = self.git else { return true };
+            let server = front_git::Server::new(host.clone(), plan.git.clone());
+            server.run(listener, until(stopped.clone())).await
+        };
+        let ssh = async {
+            let (Some((listener, key)), Some(ssh)) = (self.ssh, &plan.ssh) else { return true };
+            let server = front_ssh::Server::new(host.clone(), ssh.settings.clone(), key);
+            server.run(listener, until(stopped.clone())).await
+        };
+        let (http, git, ssh, ()) = tokio::join!(http, git, ssh, stop);
+        http && git && ssh
+    }
+}
