@@ -21,7 +21,10 @@ use crate::session::{self, Asked};
 use crate::stream::TimedStream;
 
 /// How often it is looked whether whoever is connected is still known.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a client may take to go when its command has ended.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Longest value of an environment variable that is taken, bytes.
 const VALUE_BYTES_MAX: usize = 256;
@@ -40,7 +43,6 @@ pub(crate) async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr
         identity: None,
         life: life.clone(),
         channels: HashMap::new(),
-        offered: None,
     };
     let begun = tokio::time::timeout(
         settings.login_timeout,
@@ -51,6 +53,20 @@ pub(crate) async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no SSH"),
         Err(_) => return tracing::debug!(%peer, "the client says nothing"),
     };
+    run(&front, &life, session, peer).await;
+    if life.caller.get().is_none() {
+        let host = front.host.clone();
+        let why = "left without a key that is somebody's";
+        tokio::task::spawn_blocking(move || host.login_failed(why, peer.ip(), Road::Ssh));
+    }
+}
+
+async fn run(
+    front: &Arc<Front>,
+    life: &Arc<Life>,
+    session: russh::server::RunningSession<Visitor>,
+    peer: SocketAddr,
+) {
     let handle = session.handle();
     tokio::pin!(session);
     tokio::select! {
@@ -60,7 +76,7 @@ pub(crate) async fn serve(front: Arc<Front>, stream: TcpStream, peer: SocketAddr
             }
             return;
         }
-        words = until_over(&front, &life) => {
+        words = until_over(front, life) => {
             tracing::debug!(%peer, words, "connection is ended");
             close(&handle, words).await;
         }
@@ -102,8 +118,14 @@ async fn until_over(front: &Arc<Front>, life: &Arc<Life>) -> &'static str {
     loop {
         tokio::select! {
             () = stops(&mut stopping) => {
+                let was_used = life.sessions.load(Ordering::Acquire) > 0;
                 while life.sessions.load(Ordering::Acquire) > 0 {
                     life.session_ended.notified().await;
+                }
+                if was_used {
+                    // A client that is told so now would forget how its command ended; most go by
+                    // themselves.
+                    tokio::time::sleep(LEAVE_TIME).await;
                 }
                 return "the server stops";
             }
@@ -147,26 +169,17 @@ struct Visitor {
     identity: Option<Identity>,
     life: Arc<Life>,
     channels: HashMap<ChannelId, Opened>,
-    /// The last key that was nobody's.
-    offered: Option<Vec<u8>>,
 }
 
 impl Visitor {
     /// Whose a key is; a key that is nobody's is no failure as long as others may follow.
-    async fn owner(&mut self, key: &PublicKey) -> Option<Identity> {
+    async fn owner(&self, key: &PublicKey) -> Option<Identity> {
         let blob = key.to_bytes().ok()?;
         let front = self.front.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            let found = front.host.knows(&Proof::SshKey { blob: &blob });
-            (found, blob)
-        });
-        let (found, blob) = asked.await.ok()?;
-        match found {
-            Ok(Some(identity)) => Some(identity),
-            Ok(None) => {
-                self.offered = Some(blob);
-                None
-            }
+        let asked =
+            tokio::task::spawn_blocking(move || front.host.knows(&Proof::SshKey { blob: &blob }));
+        match asked.await.ok()? {
+            Ok(found) => found,
             Err(refusal) => {
                 tracing::warn!(peer = %self.peer, %refusal, "nobody can log in");
                 None
@@ -189,22 +202,6 @@ impl Visitor {
             drop(counted);
         });
         true
-    }
-}
-
-impl Drop for Visitor {
-    fn drop(&mut self) {
-        // Whoever came with keys that are nobody's, and left.
-        if let (None, Some(blob)) = (&self.identity, self.offered.take()) {
-            let (front, peer) = (self.front.clone(), self.peer);
-            tokio::task::spawn_blocking(move || {
-                let proof = Proof::SshKey { blob: &blob };
-                let refused = front.host.identify(&proof, peer.ip(), Road::Ssh);
-                if let Err(refusal) = refused {
-                    tracing::info!(%peer, %refusal, "nobody logged in");
-                }
-            });
-        }
     }
 }
 

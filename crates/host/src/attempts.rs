@@ -87,12 +87,18 @@ impl Attempts {
         (one.count > most).then(|| (one.since + each).saturating_duration_since(now))
     }
 
-    /// Whether there were so many that nothing from there is listened to for now.
+    /// Whether there were so many that nothing from there is listened to for now; whoever goes on
+    /// stays out.
     pub fn is_barred(&self, address: IpAddr) -> bool {
         let (now, each) = ((self.settings.now)(), self.settings.forgotten_after);
-        let failed = lock(&self.failed);
-        let one = failed.get(&network(address));
-        one.is_some_and(|one| one.at(now, each).count > self.settings.failures_max)
+        let mut failed = lock(&self.failed);
+        let Some(one) = failed.get_mut(&network(address)) else { return false };
+        *one = one.at(now, each);
+        let is_barred = one.count > self.settings.failures_max;
+        if is_barred {
+            one.since = now;
+        }
+        is_barred
     }
 
     /// Counts a connection from there; `None` when there are as many as are allowed.
@@ -157,12 +163,16 @@ mod tests {
         assert_eq!([attempts.failed(ip(1)), attempts.failed(ip(1))], [None, None]);
         assert!(!attempts.is_barred(ip(1)));
         assert_eq!(attempts.failed(ip(1)), Some(Duration::from_secs(10)));
-        assert!(attempts.is_barred(ip(1)) && !attempts.is_barred(ip(2)));
         later(4);
         assert_eq!(attempts.failed(ip(1)), Some(Duration::from_secs(6)));
-        later(6);
+        assert!(attempts.is_barred(ip(1)) && !attempts.is_barred(ip(2)));
+        later(10);
         assert!(!attempts.is_barred(ip(1)));
         assert_eq!(attempts.failed(ip(1)), Some(Duration::from_secs(10)));
+        for _ in 0..5 {
+            later(9);
+            assert!(attempts.is_barred(ip(1)), "who goes on stays out");
+        }
         later(100);
         assert_eq!(attempts.failed(ip(1)), None);
     }

@@ -181,8 +181,16 @@ impl Host {
         Some(Connected { porter: self.porter.clone(), address })
     }
 
+    /// Notes that somebody at this address left without having logged in, on a road where everybody
+    /// has to.
+    pub fn login_failed(&self, why: &str, address: IpAddr, road: Road) {
+        let caller = Caller { identity: None, address: Some(address) };
+        let refusal = self.porter.failed(why, &caller, road);
+        tracing::info!(%address, why, %refusal, "nobody logged in");
+    }
+
     /// Whether so many logins from this address failed that nothing from there is listened to for
-    /// now.
+    /// now. To ask is an attempt: whoever goes on stays out.
     pub fn is_barred(&self, address: IpAddr) -> bool {
         self.porter.attempts().is_barred(address)
     }

@@ -73,6 +73,11 @@ impl Porter {
             Proof::SshKey { .. } => "this key is nobody's",
             Proof::Password { .. } => "this name and token are nobody's, or the token has ended",
         };
+        Err(self.failed(words, caller, road))
+    }
+
+    /// Notes that somebody did not manage to log in.
+    pub fn failed(&self, words: &str, caller: &Caller, road: Road) -> Refusal {
         self.note(|| Entry {
             action: "login",
             result: "refused",
@@ -80,8 +85,8 @@ impl Porter {
             ..Entry::of(caller, road)
         });
         match caller.address.and_then(|address| self.attempts.failed(address)) {
-            Some(wait) => Err(Refusal::TooManyAttempts { wait }),
-            None => Err(Refusal::Unauthenticated { words: words.into() }),
+            Some(wait) => Refusal::TooManyAttempts { wait },
+            None => Refusal::Unauthenticated { words: words.into() },
         }
     }
 
