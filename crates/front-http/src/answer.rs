@@ -13,7 +13,7 @@ use crate::reply::{Reply, not_found, refused, text};
 use crate::request_body::discard;
 use crate::response_body::{Responder, ResponseBody, responder};
 use crate::route::{NoRoute, Route, route};
-use crate::server::Front;
+use crate::server::{Front, Speech};
 use crate::{download, events, login, reply, smart, welcome};
 
 /// Answers one request, and logs it. Credentials and queries stay out of the log.
@@ -26,7 +26,18 @@ pub(crate) async fn answer(
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let version = request.version();
-    let mut reply = dispatch(front, peer, request).await;
+    let mut reply = match &front.speech {
+        Speech::Redirect { port } => secured(*port, &request),
+        Speech::Plain => dispatch(front, peer, request).await,
+        Speech::Tls(tls) => {
+            let hsts = tls.hsts_max_age.map(|seconds| format!("max-age={seconds}"));
+            let mut reply = dispatch(front, peer, request).await;
+            if let Some(value) = hsts.and_then(|value| HeaderValue::from_str(&value).ok()) {
+                reply.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+            }
+            reply
+        }
+    };
     if method == Method::HEAD {
         keep_head_only(&mut reply);
     }
@@ -40,6 +51,19 @@ pub(crate) async fn answer(
         "request"
     );
     reply
+}
+
+/// Sends a client to where the same is encrypted.
+fn secured<B>(port: u16, request: &Request<B>) -> Reply {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let host = welcome::authority(request).map(welcome::without_port);
+    let location = host.map(|host| match port {
+        443 => format!("https://{host}{path}"),
+        port => format!("https://{host}:{port}{path}"),
+    });
+    location
+        .and_then(|location| reply::moved_for_good(&location))
+        .unwrap_or_else(|| text(StatusCode::BAD_REQUEST, "this is served over HTTPS only"))
 }
 
 fn keep_head_only(reply: &mut Reply) {
@@ -64,7 +88,7 @@ async fn dispatch(front: Arc<Front>, peer: SocketAddr, request: Request<Incoming
             let idle_timeout = front.settings.idle_timeout;
             let page = move |responder: Responder| {
                 let reply = match login::caller(&front.host, request.headers(), peer) {
-                    Ok(caller) => welcome::page(&front.host, &caller, &request),
+                    Ok(caller) => welcome::page(&front, &caller, &request),
                     Err(refusal) => refused(&refusal),
                 };
                 responder.reply(reply);

@@ -17,6 +17,8 @@ mod route;
 mod server;
 mod smart;
 mod stream;
+mod tls;
 mod welcome;
 
-pub use server::{HttpSettings, Server};
+pub use server::{HttpSettings, Server, Speech};
+pub use tls::{CertificateFiles, Tls, TlsError};

@@ -68,6 +68,14 @@ pub(crate) fn no_cache(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, every_time);
 }
 
+/// Sends the client to another address, from now on.
+pub(crate) fn moved_for_good(address: &str) -> Option<Reply> {
+    let location = HeaderValue::from_str(address).ok()?;
+    let mut reply = text(StatusCode::PERMANENT_REDIRECT, "It is there");
+    reply.headers_mut().insert(header::LOCATION, location);
+    Some(reply)
+}
+
 /// Sends the client to another address, this once.
 pub(crate) fn moved(address: &str) -> Option<Reply> {
     let location = HeaderValue::from_str(address).ok()?;

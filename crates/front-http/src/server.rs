@@ -11,12 +11,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::answer::answer;
 use crate::stream::TimedStream;
+use crate::tls::Tls;
 
 /// Settings of the HTTP front.
 #[derive(Debug, Clone)]
@@ -53,6 +55,20 @@ impl Default for HttpSettings {
     }
 }
 
+/// What is spoken at a door.
+#[derive(Clone)]
+pub enum Speech {
+    /// HTTP.
+    Plain,
+    /// HTTPS.
+    Tls(Tls),
+    /// HTTP, to say that it is HTTPS one has to come by.
+    Redirect {
+        /// The port of HTTPS.
+        port: u16,
+    },
+}
+
 /// An HTTP server over a host.
 pub struct Server {
     host: Arc<Host>,
@@ -63,6 +79,9 @@ pub struct Server {
 pub(crate) struct Front {
     pub host: Arc<Host>,
     pub settings: HttpSettings,
+    pub speech: Speech,
+    /// Turns true when the server stops.
+    stopping: watch::Receiver<bool>,
     /// Closed when the last of them is done.
     _alive: mpsc::Sender<Infallible>,
 }
@@ -79,11 +98,19 @@ impl Server {
 
     /// Accepts connections until `stop` is ready, then lets running requests end.
     /// Returns whether all of them did within the drain timeout.
-    pub async fn run(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> bool {
+    pub async fn run(
+        &self,
+        listener: TcpListener,
+        speech: Speech,
+        stop: impl Future<Output = ()>,
+    ) -> bool {
         let (alive, mut all_done) = mpsc::channel(1);
+        let (stop_all, stopping) = watch::channel(false);
         let front = Arc::new(Front {
             host: self.host.clone(),
             settings: self.settings.clone(),
+            speech,
+            stopping,
             _alive: alive,
         });
         let graceful = GracefulShutdown::new();
@@ -93,6 +120,8 @@ impl Server {
         }
         drop(listener);
         drop(front);
+        // Nobody may be there to hear it.
+        let _ = stop_all.send(true);
         self.host.end_watching();
         let drained = async {
             graceful.shutdown().await;
@@ -117,9 +146,12 @@ async fn accept_all(
                     tracing::info!(%peer, "as many connections as are allowed from there");
                     continue;
                 };
-                let connection = connection(front.clone(), stream, peer, graceful);
+                // Without it small answers wait for the network; a stream that cannot have it still
+                // works.
+                let _ = stream.set_nodelay(true);
+                let (front, watcher) = (front.clone(), graceful.watcher());
                 tokio::spawn(async move {
-                    connection.await;
+                    connection(front, stream, peer, watcher).await;
                     drop((place, connected));
                 });
             }
@@ -134,14 +166,29 @@ async fn accept_failed(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-fn connection(
-    front: Arc<Front>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + use<> {
-    // Without it small answers wait for the network; a stream that cannot have it still works.
-    let _ = stream.set_nodelay(true);
+/// Serves one connection to its end.
+async fn connection(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    let Speech::Tls(tls) = &front.speech else {
+        return speak(front, stream, peer, watcher).await;
+    };
+    let handshake = tls.acceptor.accept(stream);
+    let handshake = tokio::time::timeout(front.settings.header_timeout, handshake);
+    let mut stopping = front.stopping.clone();
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        _ = async { stopping.wait_for(|stops| *stops).await.is_ok() } => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => speak(front, stream, peer, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+        Err(_) => tracing::debug!(%peer, "the client says nothing"),
+    }
+}
+
+async fn speak<S>(front: Arc<Front>, stream: S, peer: SocketAddr, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let HttpSettings { header_timeout, idle_timeout, .. } = front.settings;
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
@@ -161,10 +208,7 @@ fn connection(
     });
     let stream = TimedStream::new(stream, header_timeout, idle_timeout);
     let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%peer, %error, "connection ended");
-        }
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }

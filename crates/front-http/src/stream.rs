@@ -10,24 +10,23 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// What a client says at least when it opens a connection: as many bytes are read to find out
 /// which version of HTTP it speaks.
 const OPENING_BYTES: usize = 24;
 
-/// A TCP stream with a deadline for its first bytes and for every wait to write.
-pub(crate) struct TimedStream {
-    stream: TcpStream,
+/// A stream with a deadline for its first bytes and for every wait to write.
+pub(crate) struct TimedStream<S> {
+    stream: S,
     opening: Option<Pin<Box<Sleep>>>,
     opening_bytes_left: usize,
     stall_timeout: Duration,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl TimedStream {
-    pub fn new(stream: TcpStream, opening_timeout: Duration, stall_timeout: Duration) -> Self {
+impl<S> TimedStream<S> {
+    pub fn new(stream: S, opening_timeout: Duration, stall_timeout: Duration) -> Self {
         TimedStream {
             stream,
             opening: Some(Box::pin(sleep(opening_timeout))),
@@ -58,7 +57,7 @@ fn timed_out(words: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, words)
 }
 
-impl AsyncRead for TimedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -81,7 +80,7 @@ impl AsyncRead for TimedStream {
     }
 }
 
-impl AsyncWrite for TimedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

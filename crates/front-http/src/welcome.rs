@@ -2,21 +2,24 @@
 
 use std::fmt::Write as _;
 
-use host::{Caller, Host};
+use host::Caller;
 use hyper::{Request, StatusCode, header};
 
 use crate::reply::{Reply, refused, text};
+use crate::server::{Front, Speech};
 
 /// Repositories named on the page; of more, none is.
 const NAMED_MAX: usize = 20;
 
 /// What this server is and how to clone from it.
-pub(crate) fn page<B>(host: &Host, caller: &Caller, request: &Request<B>) -> Reply {
+pub(crate) fn page<B>(front: &Front, caller: &Caller, request: &Request<B>) -> Reply {
+    let host = &front.host;
     let (names, more) = match host.list(caller, NAMED_MAX) {
         Ok(listed) => listed,
         Err(refusal) => return refused(&refusal),
     };
-    let base = format!("http://{}", authority(request));
+    let scheme = if matches!(front.speech, Speech::Tls(_)) { "https" } else { "http" };
+    let base = format!("{scheme}://{}", authority(request).unwrap_or("<this server>"));
     let mut page = format!("This is a Git server ({}).\n\n", host.settings().server.agent);
     if more || names.is_empty() {
         let _ = write!(page, "  git clone {base}/<repository>.git");
@@ -29,7 +32,7 @@ pub(crate) fn page<B>(host: &Host, caller: &Caller, request: &Request<B>) -> Rep
 }
 
 /// The server's name as the client knows it.
-fn authority<B>(request: &Request<B>) -> &str {
+pub(crate) fn authority<B>(request: &Request<B>) -> Option<&str> {
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte);
     request
@@ -38,5 +41,12 @@ fn authority<B>(request: &Request<B>) -> &str {
         .map(|authority| authority.as_str())
         .or(named)
         .filter(|name| !name.is_empty() && name.bytes().all(plain))
-        .unwrap_or("<this server>")
+}
+
+/// A server's name without its port; an address of IPv6 keeps its brackets.
+pub(crate) fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }

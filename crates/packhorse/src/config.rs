@@ -36,6 +36,9 @@ pub struct FileConfig {
     /// SSH.
     #[serde(default)]
     pub ssh: SshConfig,
+    /// HTTPS.
+    #[serde(default)]
+    pub https: HttpsConfig,
     /// Make repositories for pushes to new names.
     #[serde(default)]
     pub create_on_push: bool,
@@ -105,6 +108,25 @@ pub struct GitConfig {
     /// Take pushes.
     #[serde(default)]
     pub receive_pack: bool,
+}
+
+/// The `[https]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpsConfig {
+    /// Address and port to listen on, or a port of this machine alone.
+    #[serde(default, deserialize_with = "crate::listen::from_config")]
+    pub listen: Option<SocketAddr>,
+    /// The certificate in PEM, and those between it and one that clients know; as seen from the folder
+    /// this file lies in.
+    pub certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key: Option<PathBuf>,
+    /// Answer whoever comes by HTTP that he is to come by HTTPS.
+    #[serde(default)]
+    pub redirect: bool,
+    /// Seconds for which browsers are told to come by HTTPS only.
+    pub hsts_max_age: Option<u64>,
 }
 
 /// The `[ssh]` table.
@@ -315,9 +337,16 @@ pub fn read(path: &Path) -> Result<FileConfig, String> {
     let mut config: FileConfig =
         toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
     config.folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let files = [&mut config.access.file, &mut config.audit.file, &mut config.ssh.host_key];
+    let FileConfig { access, audit, ssh, https, folder, .. } = &mut config;
+    let files = [
+        &mut access.file,
+        &mut audit.file,
+        &mut ssh.host_key,
+        &mut https.certificate,
+        &mut https.key,
+    ];
     for file in files.into_iter().flatten() {
-        *file = config.folder.join(&*file);
+        *file = folder.join(&*file);
     }
     config.directory = config.directory.map(|directory| config.folder.join(directory));
     Ok(config)

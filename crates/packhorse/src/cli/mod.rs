@@ -84,6 +84,16 @@ pub struct ServeOptions {
     /// [default: 127.0.0.1:8417].
     #[arg(long, value_name = "ADDR", value_parser = crate::listen::parse)]
     pub listen: Option<SocketAddr>,
+    /// Listen for HTTPS, too; without --listen, instead of HTTP.
+    #[arg(long = "https", value_name = "ADDR", value_parser = crate::listen::parse)]
+    pub https_listen: Option<SocketAddr>,
+    /// The certificate for HTTPS in PEM, and those between it and one that clients know [default: one
+    /// that this server makes for itself].
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
     /// Listen for git://, too; nobody who comes by it is asked who he is.
     #[arg(long = "git", value_name = "ADDR", value_parser = crate::listen::parse)]
     pub git_listen: Option<SocketAddr>,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use front_http::Server;
+use front_http::{Server, Speech, Tls};
 use front_ssh::HostKey;
 use host::Host;
 use tokio::net::TcpListener;
@@ -13,7 +13,8 @@ use super::plan::Plan;
 
 /// What is listened on.
 pub(super) struct Doors {
-    http: TcpListener,
+    http: Option<TcpListener>,
+    https: Option<(TcpListener, Tls)>,
     git: Option<TcpListener>,
     ssh: Option<(TcpListener, HostKey)>,
 }
@@ -25,7 +26,18 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 impl Doors {
     /// Opens all of them, or none.
     pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
-        let http = bind(plan.listen).await?;
+        let http = match plan.listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let https = match &plan.https {
+            Some(https) => {
+                let mut tls = Tls::new(https.files.clone()).map_err(|error| error.to_string())?;
+                tls.hsts_max_age = https.hsts_max_age;
+                Some((bind(https.listen).await?, tls))
+            }
+            None => None,
+        };
         let git = match plan.git_listen {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -38,12 +50,18 @@ impl Doors {
             }
             None => None,
         };
-        Ok(Doors { http, git, ssh })
+        Ok(Doors { http, https, git, ssh })
     }
 
     /// Where HTTP is spoken.
     pub(super) fn http(&self) -> Option<SocketAddr> {
-        self.http.local_addr().ok()
+        self.http.as_ref()?.local_addr().ok()
+    }
+
+    /// Where HTTPS is spoken, and the fingerprint of the certificate there.
+    pub(super) fn https(&self) -> Option<(SocketAddr, String)> {
+        let (listener, tls) = self.https.as_ref()?;
+        Some((listener.local_addr().ok()?, tls.fingerprint()))
     }
 
     /// Where git:// is spoken.
@@ -73,8 +91,21 @@ impl Doors {
         let until = |mut stopped: watch::Receiver<bool>| async move {
             let _ = stopped.wait_for(|is_over| *is_over).await;
         };
-        let http = Server::new(host.clone(), plan.http.clone());
-        let http = http.run(self.http, until(stopped.clone()));
+        let redirect = plan.https.as_ref().filter(|https| https.redirect);
+        let speech = match redirect.and(self.https()) {
+            Some((address, _)) => Speech::Redirect { port: address.port() },
+            None => Speech::Plain,
+        };
+        let http = async {
+            let Some(listener) = self.http else { return true };
+            let server = Server::new(host.clone(), plan.http.clone());
+            server.run(listener, speech, until(stopped.clone())).await
+        };
+        let https = async {
+            let Some((listener, tls)) = self.https else { return true };
+            let server = Server::new(host.clone(), plan.http.clone());
+            server.run(listener, Speech::Tls(tls), until(stopped.clone())).await
+        };
         let git = async {
             let Some(listener) = self.git else { return true };
             let server = front_git::Server::new(host.clone(), plan.git.clone());
@@ -85,7 +116,7 @@ impl Doors {
             let server = front_ssh::Server::new(host.clone(), ssh.settings.clone(), key);
             server.run(listener, until(stopped.clone())).await
         };
-        let (http, git, ssh, ()) = tokio::join!(http, git, ssh, stop);
-        http && git && ssh
+        let (http, https, git, ssh, ()) = tokio::join!(http, https, git, ssh, stop);
+        http && https && git && ssh
     }
 }

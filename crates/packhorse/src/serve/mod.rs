@@ -2,6 +2,7 @@
 
 mod doors;
 mod plan;
+mod roads;
 mod welcome;
 
 use std::io::IsTerminal as _;

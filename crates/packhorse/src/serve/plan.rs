@@ -1,7 +1,7 @@
 //! From the command line and the configuration file to what a server is started with.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,15 @@ use access::Watched;
 use bstr::BString;
 use front_git::GitSettings;
 use front_http::HttpSettings;
-use front_ssh::SshSettings;
 use host::{
     AttemptSettings, Audit, Authority, Catalogue, MemoryPool, PushAccess, Settings, UpkeepSettings,
     WatchSettings,
 };
 
+use super::roads::{HttpsPlan, SshPlan, https_plan, ssh_plan};
 use crate::cli::ServeOptions;
 use crate::config::{
-    self, AccessConfig, AuditConfig, FileConfig, LimitsConfig, MaintenanceConfig, SshConfig,
-    WatchConfig,
+    self, AccessConfig, AuditConfig, FileConfig, LimitsConfig, MaintenanceConfig, WatchConfig,
 };
 use crate::machine;
 use crate::store::{StoreUrl, StoresConfig, store_url};
@@ -35,20 +34,15 @@ pub(super) struct Plan {
     /// Stores of some repositories, beside that.
     pub(super) routes: Vec<(String, StoreUrl)>,
     pub(super) stores: StoresConfig,
-    pub(super) listen: SocketAddr,
+    /// Where HTTP is spoken.
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) https: Option<HttpsPlan>,
     pub(super) git_listen: Option<SocketAddr>,
     pub(super) git: GitSettings,
     pub(super) ssh: Option<SshPlan>,
     pub(super) allow_anonymous_push: bool,
     pub(super) settings: Settings,
     pub(super) http: HttpSettings,
-}
-
-/// How SSH is served.
-pub(super) struct SshPlan {
-    pub(super) listen: SocketAddr,
-    pub(super) settings: SshSettings,
-    pub(super) host_key: PathBuf,
 }
 
 /// Where the repositories are.
@@ -83,12 +77,14 @@ pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
         None => FileConfig::default(),
     };
     let default_listen = || LISTEN_DEFAULT.parse().expect("a valid address");
-    let listen = options.listen.or(file.listen).unwrap_or_else(default_listen);
+    let https = https_plan(&options, &file.https)?;
+    let listen = options.listen.or(file.listen).or_else(|| https.is_none().then(default_listen));
     let read_only = options.read_only || file.read_only;
     let allow_anonymous_push = options.allow_anonymous_push || file.allow_anonymous_push;
     let git_listen = options.git_listen.or(file.git.listen);
     // Whoever reaches the one port is not asked who he is, and so at the other.
-    let are_local = [Some(listen), git_listen.filter(|_| file.git.receive_pack)];
+    let https_listen = https.as_ref().map(|https| https.listen);
+    let are_local = [listen, https_listen, git_listen.filter(|_| file.git.receive_pack)];
     let are_local = are_local.iter().flatten().all(|address| address.ip().is_loopback());
     let access_file = options.access.clone().or_else(|| file.access.file.clone());
     let authority = access_file.map(|path| authority(&path)).transpose()?;
@@ -136,6 +132,7 @@ pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
         routes,
         stores,
         listen,
+        https,
         git_listen,
         git,
         ssh,
@@ -143,41 +140,6 @@ pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
         settings,
         http,
     })
-}
-
-fn ssh_plan(
-    option: Option<SocketAddr>,
-    config: &SshConfig,
-    http: &HttpSettings,
-) -> Result<Option<SshPlan>, String> {
-    let Some(listen) = option.or(config.listen) else { return Ok(None) };
-    let default = SshSettings::default();
-    let ms = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
-    let settings = SshSettings {
-        login_timeout: ms(config.login_timeout_ms, default.login_timeout),
-        attempts_max: config.attempts_max.map_or(default.attempts_max, NonZeroUsize::get),
-        idle_timeout: http.idle_timeout,
-        keepalive: ms(config.keepalive_ms.map(NonZeroU64::get), default.keepalive),
-        unused_timeout: ms(config.unused_timeout_ms, default.unused_timeout),
-        sessions_max: config.sessions_max.unwrap_or(default.sessions_max),
-        drain_timeout: http.drain_timeout,
-        connections_max: http.connections_max,
-        rekey_bytes: config.rekey_bytes.map_or(default.rekey_bytes, NonZeroUsize::get),
-    };
-    let host_key =
-        config.host_key.clone().map_or_else(|| state_file("ssh_host_ed25519_key"), Ok)?;
-    Ok(Some(SshPlan { listen, settings, host_key }))
-}
-
-/// Where a server keeps what it made for itself (XDG Base Directory Specification).
-fn state_file(name: &str) -> Result<PathBuf, String> {
-    let variable =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || variable("HOME").map(|home| home.join(".local/state"));
-    let folder = variable("STATE_DIRECTORY")
-        .or_else(|| variable("XDG_STATE_HOME").or_else(home).map(|state| state.join("packhorse")));
-    let folder = folder.ok_or("there is no HOME to keep a host key in; ssh.host_key says where")?;
-    Ok(folder.join(name))
 }
 
 /// Accounts and rules; a server does not start with some that nobody understands.

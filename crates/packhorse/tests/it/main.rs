@@ -16,6 +16,7 @@ mod fire;
 mod git_port;
 mod http;
 mod http2;
+mod https;
 mod maintain;
 mod memory;
 mod names;

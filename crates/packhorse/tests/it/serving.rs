@@ -45,6 +45,14 @@ impl Serving {
         Serving { server: ServerProcess::spawn_http(command), log }
     }
 
+    /// A command that ends up serving HTTPS and nothing else.
+    pub fn spawn_https(git: &RealGit, mut command: Command) -> Self {
+        let log = git.path("server.log");
+        command.env("PACKHORSE_LOG", "info").env("RUST_BACKTRACE", "0");
+        command.stderr(File::create(&log).expect("a log file"));
+        Serving { server: ServerProcess::spawn(command, find_https), log }
+    }
+
     /// The URL of a repository.
     pub fn url(&self, name: &str) -> String {
         format!("{}{name}", self.server.address())
@@ -63,6 +71,16 @@ impl Serving {
     /// Where the server listens for SSH.
     pub fn ssh_authority(&self) -> String {
         self.listening("ssh://git@")
+    }
+
+    /// Where the server listens for HTTPS.
+    pub fn https_authority(&self) -> String {
+        self.listening("https://")
+    }
+
+    /// Where it listens for HTTP, to send everybody elsewhere.
+    pub fn listening_plain(&self) -> String {
+        self.listening("http://")
     }
 
     fn listening(&self, scheme: &str) -> String {
@@ -154,6 +172,11 @@ impl Drop for Serving {
             assert!(!log.contains("panicked"), "the server panicked:\n{log}");
         }
     }
+}
+
+fn find_https(line: &str) -> Option<String> {
+    let (_, behind) = line.split_once("listening on ")?;
+    behind.starts_with("https://").then(|| behind.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// Every file and folder below `dir` with its size: what a refused push must leave alone.
