@@ -20,7 +20,7 @@ pub(crate) fn page<B>(front: &Front, caller: &Caller, request: &Request<B>) -> R
     };
     let scheme = if matches!(front.speech, Speech::Tls(_)) { "https" } else { "http" };
     let base = format!("{scheme}://{}", authority(request).unwrap_or("<this server>"));
-    let mut page = format!("This is a Git server ({}).\n\n", host.settings().server.agent);
+    let mut page = format!("This is a Git server ({}).\n\n", host.agent());
     if more || names.is_empty() {
         let _ = write!(page, "  git clone {base}/<repository>.git");
     } else {

@@ -10,10 +10,7 @@ const NAMED_MAX: usize = 20;
 /// Who he is, and what he may read.
 pub(crate) fn greeting(host: &Host, caller: &Caller) -> String {
     let name = caller.identity.as_ref().map_or("somebody", |identity| identity.user.as_str());
-    let mut text = format!(
-        "Hello {name}, this is {}. There is no shell here.\n",
-        host.settings().server.agent
-    );
+    let mut text = format!("Hello {name}, this is {}. There is no shell here.\n", host.agent());
     match host.list(caller, NAMED_MAX) {
         Err(refusal) => {
             let _ = writeln!(text, "{}", refusal.words_for_peer());

@@ -46,10 +46,11 @@ pub use upkeep::{UpkeepRequest, UpkeepSettings};
 pub use watch::{Cursor, NoCursor, ShownMove, Told, WatchSettings, WatchedRefs};
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use admitted::Rooms;
+use attempts::Attempts;
 use audit::Entry;
 use bstr::BString;
 use catalogue::Found;
@@ -61,12 +62,18 @@ use watch::Hub;
 /// A server's repositories and rules. Shared by all front-ends of a process.
 pub struct Host {
     catalogue: Arc<Catalogue>,
-    settings: Settings,
+    rules: RwLock<Arc<Rules>>,
     running: Arc<AtomicUsize>,
     sessions: AtomicU64,
     keeper: Arc<Keeper>,
     turns: Arc<Turns>,
     hub: Arc<Hub>,
+    attempts: Arc<Attempts>,
+}
+
+/// What holds for the requests that come now.
+struct Rules {
+    settings: Settings,
     porter: Arc<Porter>,
 }
 
@@ -81,16 +88,17 @@ impl Host {
         ));
         let catalogue = Arc::new(catalogue);
         let hub = Arc::new(Hub::new(settings.watch.clone()));
-        let porter = Arc::new(Porter::new(&settings));
+        let attempts = Arc::new(Attempts::new(settings.attempts.clone()));
+        let porter = Arc::new(Porter::new(&settings, attempts.clone()));
         Host {
             catalogue,
-            settings,
+            rules: RwLock::new(Arc::new(Rules { settings, porter })),
             running: Arc::default(),
             sessions: AtomicU64::default(),
             keeper,
             turns,
             hub,
-            porter,
+            attempts,
         }
     }
 
@@ -105,9 +113,25 @@ impl Host {
         &self.catalogue
     }
 
-    /// The rules in force.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// What the server says of itself to people.
+    pub fn agent(&self) -> BString {
+        self.rules().settings.server.agent.clone()
+    }
+
+    /// From now on, requests are let in by these settings; those that run go on as they were let in.
+    /// Of what was made at the start (memory, turns, maintenance, watching, failed logins), the settings stay.
+    pub fn reload(&self, settings: Settings) {
+        let porter = Arc::new(Porter::new(&settings, self.attempts.clone()));
+        let rules = Arc::new(Rules { settings, porter });
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn porter(&self) -> Arc<Porter> {
+        self.rules().porter.clone()
     }
 
     /// The repositories a caller may read, at most `most` of them, and whether there may be more.
@@ -123,7 +147,7 @@ impl Host {
         let mut listed = Vec::new();
         for one in all {
             let name = one.name.strip_suffix(".git").unwrap_or(&one.name);
-            if self.porter.decide(caller, name)?.level < Level::Read {
+            if self.porter().decide(caller, name)?.level < Level::Read {
                 continue;
             }
             if listed.len() == most {
@@ -137,7 +161,7 @@ impl Host {
 
     /// Whether callers can show who they are.
     pub fn has_accounts(&self) -> bool {
-        self.porter.has_accounts()
+        self.porter().has_accounts()
     }
 
     /// Who shows this, at this address; nobody where there are no accounts.
@@ -152,7 +176,7 @@ impl Host {
         road: Road,
     ) -> Result<Option<Identity>, Refusal> {
         let caller = Caller { identity: None, address: Some(address) };
-        self.porter.identify(proof, &caller, road)
+        self.porter().identify(proof, &caller, road)
     }
 
     /// Whose this is, without counting it as a failure when it is nobody's: for clients that show
@@ -161,38 +185,38 @@ impl Host {
     /// # Errors
     /// [`Refusal::NoAccounts`].
     pub fn knows(&self, proof: &Proof<'_>) -> Result<Option<Identity>, Refusal> {
-        self.porter.knows(proof)
+        self.porter().knows(proof)
     }
 
     /// Whether what a caller has shown still proves who he is.
     pub fn still_knows(&self, caller: &Caller) -> bool {
-        !matches!(self.porter.decide(caller, ""), Err(Refusal::Unauthenticated { .. }))
+        !matches!(self.porter().decide(caller, ""), Err(Refusal::Unauthenticated { .. }))
     }
 
     /// Notes that somebody has logged in, on a road where that happens once.
     pub fn logged_in(&self, caller: &Caller, road: Road) {
-        self.porter.note(|| Entry { action: "login", result: "ok", ..Entry::of(caller, road) });
+        self.porter().note(|| Entry { action: "login", result: "ok", ..Entry::of(caller, road) });
     }
 
     /// Counts a connection until what comes back is dropped; `None` when there are too many from
     /// this address.
     pub fn connect(&self, address: IpAddr) -> Option<Connected> {
-        let address = self.porter.attempts().connect(address)?;
-        Some(Connected { porter: self.porter.clone(), address })
+        let address = self.attempts.connect(address)?;
+        Some(Connected { attempts: self.attempts.clone(), address })
     }
 
     /// Notes that somebody at this address left without having logged in, on a road where everybody
     /// has to.
     pub fn login_failed(&self, why: &str, address: IpAddr, road: Road) {
         let caller = Caller { identity: None, address: Some(address) };
-        let refusal = self.porter.failed(why, &caller, road);
+        let refusal = self.porter().failed(why, &caller, road);
         tracing::info!(%address, why, %refusal, "nobody logged in");
     }
 
     /// Whether so many logins from this address failed that nothing from there is listened to for
     /// now. To ask is an attempt: whoever goes on stays out.
     pub fn is_barred(&self, address: IpAddr) -> bool {
-        self.porter.attempts().is_barred(address)
+        self.attempts.is_barred(address)
     }
 
     /// Tells everybody who watches that it is over: the server is about to end.
@@ -221,7 +245,7 @@ impl Host {
         {
             let (action, _) = request.task.kind();
             let name = self.catalogue.known_as(&request.repository, None);
-            self.porter.note(|| Entry {
+            self.porter().note(|| Entry {
                 repository: Some(&name),
                 action,
                 result: "refused",
@@ -230,10 +254,10 @@ impl Host {
             });
         }
         let (found, known_as, place) = admitted?;
-        let (mut settings, keeper) = (self.settings.clone(), self.keeper.clone());
+        let (mut settings, keeper) = (self.rules().settings.clone(), self.keeper.clone());
         settings.server.session_id = self.session_id();
         let turns = self.turns.clone();
-        let (hub, porter) = (self.hub.clone(), self.porter.clone());
+        let (hub, porter) = (self.hub.clone(), self.porter());
         let rooms = Rooms { keeper, turns, hub, porter };
         Ok(Admitted::new(found, known_as, request, settings, place, rooms))
     }
@@ -244,8 +268,8 @@ impl Host {
         let location = self.catalogue.locate(&request.repository);
         let known_as = self.catalogue.known_as(&request.repository, location.as_ref());
         let (_, need) = request.task.kind();
-        let decision = self.porter.decide(&request.caller, &known_as)?;
-        self.porter.check(&decision, need, &request.caller, &known_as)?;
+        let decision = self.porter().decide(&request.caller, &known_as)?;
+        self.porter().check(&decision, need, &request.caller, &known_as)?;
         let found = match self.catalogue.find(&request.repository, location) {
             Err(Refusal::NotFound { .. })
                 if request.task.writes() && decision.level >= Level::Create =>
@@ -263,7 +287,7 @@ impl Host {
     /// session's number in it, in hexadecimal.
     fn session_id(&self) -> BString {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let seconds = (self.settings.now_seconds)();
+        let seconds = (self.rules().settings.now_seconds)();
         format!("packhorse-{seconds:x}-P{:08x}-{number:x}", std::process::id()).into()
     }
 
@@ -274,7 +298,7 @@ impl Host {
             return self.catalogue.create(&request.repository);
         };
         self.catalogue.check_creatable(&request.repository)?;
-        empty::repository(&self.settings)
+        empty::repository(&self.rules().settings)
             .map(|repository| Found {
                 repository,
                 exported_name: request.repository.to_string(),
@@ -290,9 +314,10 @@ impl Host {
     fn place(&self) -> Result<Place, Refusal> {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         let place = Place { running: self.running.clone() };
-        match before < self.settings.requests_max {
+        let requests_max = self.rules().settings.requests_max;
+        match before < requests_max {
             true => Ok(place),
-            false => Err(Refusal::Busy { requests_max: self.settings.requests_max }),
+            false => Err(Refusal::Busy { requests_max }),
         }
     }
 }
@@ -308,13 +333,13 @@ const LOOKED_THROUGH_MAX: usize = 10_000;
 
 /// A connection that counts.
 pub struct Connected {
-    porter: Arc<Porter>,
+    attempts: Arc<Attempts>,
     address: IpAddr,
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.porter.attempts().disconnect(self.address);
+        self.attempts.disconnect(self.address);
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Porter {
     push_access: PushAccess,
     create_on_push: bool,
     now_seconds: fn() -> u64,
-    attempts: Attempts,
+    attempts: Arc<Attempts>,
     audit: Option<Arc<Audit>>,
 }
 
@@ -26,23 +26,19 @@ pub(crate) struct Porter {
 const LOG_IN: &str = "log in: the name of your account, and a token for a password";
 
 impl Porter {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings, attempts: Arc<Attempts>) -> Self {
         Porter {
             authority: settings.authority.clone(),
             push_access: settings.push_access,
             create_on_push: settings.create_on_push,
             now_seconds: settings.now_seconds,
-            attempts: Attempts::new(settings.attempts.clone()),
+            attempts,
             audit: settings.audit.clone(),
         }
     }
 
     pub fn has_accounts(&self) -> bool {
         self.authority.is_some()
-    }
-
-    pub fn attempts(&self) -> &Attempts {
-        &self.attempts
     }
 
     pub fn audit(&self) -> Option<&Arc<Audit>> {

@@ -90,3 +90,10 @@ mod tests {
         );
     }
 }
+
+/// The clock that service managers compare by, microseconds.
+pub fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, micros) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() / 1000);
+    seconds * 1_000_000 + micros
+}

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::plan::Plan;
+use super::system::Given;
 
 /// What is listened on.
 pub(super) struct Doors {
@@ -19,36 +20,45 @@ pub(super) struct Doors {
     ssh: Option<(TcpListener, HostKey)>,
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+/// A socket that was given, or one at the address that is configured.
+async fn listen(
+    given: &mut Given,
+    name: &str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, String> {
+    if let Some(socket) = given.socket(name) {
+        let listener = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+        return listener.map(Some).map_err(|error| format!("the socket for {name}: {error}"));
+    }
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 impl Doors {
     /// Opens all of them, or none.
-    pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
-        let http = match plan.listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let https = match &plan.https {
-            Some(https) => {
+    pub(super) async fn open(plan: &Plan, mut given: Given) -> Result<Self, String> {
+        let http = listen(&mut given, "http", plan.listen).await?;
+        let git = listen(&mut given, "git", plan.git_listen).await?;
+        let address = plan.https.as_ref().and_then(|https| https.listen);
+        let https = listen(&mut given, "https", address).await?;
+        let https = match (https, &plan.https) {
+            (Some(listener), Some(https)) => {
                 let mut tls = Tls::new(https.files.clone()).map_err(|error| error.to_string())?;
                 tls.hsts_max_age = https.hsts_max_age;
-                Some((bind(https.listen).await?, tls))
+                Some((listener, tls))
             }
-            None => None,
+            _ => None,
         };
-        let git = match plan.git_listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let ssh = match &plan.ssh {
-            Some(ssh) => {
+        let address = plan.ssh.as_ref().and_then(|ssh| ssh.listen);
+        let ssh = listen(&mut given, "ssh", address).await?;
+        let ssh = match (ssh, &plan.ssh) {
+            (Some(listener), Some(ssh)) => {
                 let key = HostKey::read_or_make(&ssh.host_key)
                     .map_err(|error| format!("{}: {error}", ssh.host_key.display()))?;
-                Some((bind(ssh.listen).await?, key))
+                Some((listener, key))
             }
-            None => None,
+            _ => None,
         };
         Ok(Doors { http, https, git, ssh })
     }

@@ -3,21 +3,25 @@
 mod doors;
 mod plan;
 mod roads;
+mod system;
 mod welcome;
 
+use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::Server;
-use host::Host;
+use host::{Host, PushAccess};
 
 use crate::cli::ServeOptions;
+use crate::machine;
 use crate::store::open_routes;
 
 use doors::Doors;
 use plan::{Plan, plan};
+use system::{Given, notify};
 use welcome::welcome;
 
 /// Repositories counted at start.
@@ -27,7 +31,7 @@ const COUNTED_MAX: usize = 10_000;
 #[allow(clippy::print_stderr)] // A server that cannot start says so where it was started.
 pub fn run(options: ServeOptions) -> ExitCode {
     start_log();
-    match plan(options).and_then(serve) {
+    match Given::take().and_then(|given| serve(&options, given)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             eprintln!("packhorse: some requests did not end in time and were cut off");
@@ -50,7 +54,8 @@ fn start_log() {
         .init();
 }
 
-fn serve(plan: Plan) -> Result<bool, String> {
+fn serve(options: &ServeOptions, given: Given) -> Result<bool, String> {
+    let plan = plan(options, &given)?;
     let catalogue = plan.served.catalogue(&plan.settings)?;
     let catalogue = catalogue.with_stores(open_routes(&plan.routes, &plan.stores)?);
     let listed = catalogue.list(COUNTED_MAX);
@@ -63,11 +68,20 @@ fn serve(plan: Plan) -> Result<bool, String> {
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let drained = runtime.block_on(async {
-        let doors = Doors::open(&plan).await?;
-        let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let doors = Doors::open(&plan, given).await?;
+        let signals = |error| format!("cannot listen for signals: {error}");
+        let stop = stop_signal().map_err(signals)?;
+        let reload = reloads(options, &plan, &host).map_err(signals)?;
         welcome(&plan, &listed, &doors);
+        notify("READY=1");
         host.start_upkeep();
-        Ok::<_, String>(doors.serve(&plan, &host, stop).await)
+        let served = doors.serve(&plan, &host, stop);
+        tokio::pin!(served);
+        let well = tokio::select! {
+            well = &mut served => well,
+            never = reload => match never {},
+        };
+        Ok::<_, String>(well)
     });
     // Threads that still answer somebody are not waited for twice.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -85,9 +99,47 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
         tracing::warn!("stopping: running requests are finished first");
+        notify("STOPPING=1");
         tokio::spawn(async move {
             interrupt.recv().await;
             std::process::exit(130);
         });
+    })
+}
+
+/// Reads the configuration again at each SIGHUP. What cannot be understood changes nothing.
+fn reloads(
+    options: &ServeOptions,
+    plan: &Plan,
+    host: &Arc<Host>,
+) -> std::io::Result<impl Future<Output = Infallible>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    // What all requests share was made at the start.
+    let memory = plan.settings.engine.memory.clone();
+    Ok(async move {
+        loop {
+            hangup.recv().await;
+            notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", machine::monotonic_micros()));
+            match plan::plan(options, &Given::default()) {
+                Ok(anew) => {
+                    let mut settings = anew.settings;
+                    settings.engine.memory = memory.clone();
+                    settings.cert_nonce_seed = plan.settings.cert_nonce_seed.clone();
+                    // Where it listens stays as it is, and so does what follows from that.
+                    settings.push_access = match settings.push_access {
+                        PushAccess::ReadOnly => PushAccess::ReadOnly,
+                        _ if plan.settings.push_access == PushAccess::ReadOnly => {
+                            settings.push_access
+                        }
+                        _ => plan.settings.push_access,
+                    };
+                    host.reload(settings);
+                    tracing::warn!("the configuration was read again");
+                }
+                Err(words) => tracing::error!("the configuration stays as it was: {words}"),
+            }
+            notify("READY=1");
+        }
     })
 }

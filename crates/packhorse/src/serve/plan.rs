@@ -16,6 +16,7 @@ use host::{
 };
 
 use super::roads::{HttpsPlan, SshPlan, https_plan, ssh_plan};
+use super::system::Given;
 use crate::cli::ServeOptions;
 use crate::config::{
     self, AccessConfig, AuditConfig, FileConfig, LimitsConfig, MaintenanceConfig, WatchConfig,
@@ -71,21 +72,27 @@ impl std::fmt::Display for Served {
 }
 
 /// Puts options and file together.
-pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
+pub(super) fn plan(options: &ServeOptions, given: &Given) -> Result<Plan, String> {
     let file = match &options.config {
         Some(path) => config::read(path)?,
         None => FileConfig::default(),
     };
     let default_listen = || LISTEN_DEFAULT.parse().expect("a valid address");
-    let https = https_plan(&options, &file.https)?;
-    let listen = options.listen.or(file.listen).or_else(|| https.is_none().then(default_listen));
+    let https = https_plan(options, &file.https, given)?;
+    let listen = options
+        .listen
+        .or(file.listen)
+        .or_else(|| (https.is_none() && !given.has("http")).then(default_listen));
     let read_only = options.read_only || file.read_only;
     let allow_anonymous_push = options.allow_anonymous_push || file.allow_anonymous_push;
     let git_listen = options.git_listen.or(file.git.listen);
     // Whoever reaches the one port is not asked who he is, and so at the other.
-    let https_listen = https.as_ref().map(|https| https.listen);
+    let https_listen = https.as_ref().and_then(|https| https.listen);
     let are_local = [listen, https_listen, git_listen.filter(|_| file.git.receive_pack)];
-    let are_local = are_local.iter().flatten().all(|address| address.ip().is_loopback());
+    // Who opened a socket for this server knows who can reach it, and does not say.
+    let was_given = ["http", "https", "git"].iter().any(|name| given.has(name));
+    let are_local =
+        !was_given && are_local.iter().flatten().all(|address| address.ip().is_loopback());
     let access_file = options.access.clone().or_else(|| file.access.file.clone());
     let authority = access_file.map(|path| authority(&path)).transpose()?;
     let audit = audit(&file.audit)?;
@@ -119,13 +126,13 @@ pub(super) fn plan(options: ServeOptions) -> Result<Plan, String> {
         drain_timeout: http.drain_timeout,
         connections_max: http.connections_max,
     };
-    let ssh = ssh_plan(options.ssh_listen, &file.ssh, &http)?;
+    let ssh = ssh_plan(options.ssh_listen, &file.ssh, &http, given)?;
     if ssh.is_some() && settings.authority.is_none() {
         return Err(
             "by SSH, accounts log in with their keys: --access FILE says whose they are".into()
         );
     }
-    let served = served(&options, &file)?;
+    let served = served(options, &file)?;
     let (routes, stores) = (StoreUrl::routes_of_file(&file)?, StoresConfig::of_file(&file));
     Ok(Plan {
         served,

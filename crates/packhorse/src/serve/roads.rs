@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,22 @@ use std::time::Duration;
 use front_http::{CertificateFiles, HttpSettings};
 use front_ssh::SshSettings;
 
+use super::system::Given;
 use crate::cli::ServeOptions;
 use crate::config::{HttpsConfig, SshConfig};
 
 /// How SSH is served.
 pub(super) struct SshPlan {
-    pub(super) listen: SocketAddr,
+    /// `None` where a socket was given.
+    pub(super) listen: Option<SocketAddr>,
     pub(super) settings: SshSettings,
     pub(super) host_key: PathBuf,
 }
 
 /// How HTTPS is served.
 pub(super) struct HttpsPlan {
-    pub(super) listen: SocketAddr,
+    /// `None` where a socket was given.
+    pub(super) listen: Option<SocketAddr>,
     pub(super) files: CertificateFiles,
     /// The certificate is one that this server made for itself.
     pub(super) is_own: bool,
@@ -36,8 +39,12 @@ pub(super) fn ssh_plan(
     option: Option<SocketAddr>,
     config: &SshConfig,
     http: &HttpSettings,
+    given: &Given,
 ) -> Result<Option<SshPlan>, String> {
-    let Some(listen) = option.or(config.listen) else { return Ok(None) };
+    let listen = option.or(config.listen);
+    if listen.is_none() && !given.has("ssh") {
+        return Ok(None);
+    }
     let default = SshSettings::default();
     let ms = |set: Option<u64>, default| set.map_or(default, Duration::from_millis);
     let settings = SshSettings {
@@ -70,8 +77,12 @@ fn state_file(name: &str) -> Result<PathBuf, String> {
 pub(super) fn https_plan(
     options: &ServeOptions,
     config: &HttpsConfig,
+    given: &Given,
 ) -> Result<Option<HttpsPlan>, String> {
-    let Some(listen) = options.https_listen.or(config.listen) else { return Ok(None) };
+    let listen = options.https_listen.or(config.listen);
+    if listen.is_none() && !given.has("https") {
+        return Ok(None);
+    }
     let given =
         |option: &Option<PathBuf>, config: &Option<PathBuf>| option.clone().or(config.clone());
     let chain = given(&options.tls_certificate, &config.certificate);
@@ -86,7 +97,7 @@ pub(super) fn https_plan(
 }
 
 /// A certificate that this server made for itself, now or at an earlier start.
-fn own_certificate(listen: SocketAddr) -> Result<CertificateFiles, String> {
+fn own_certificate(listen: Option<SocketAddr>) -> Result<CertificateFiles, String> {
     let files = CertificateFiles {
         chain: state_file("tls_certificate.pem")?,
         key: state_file("tls_key.pem")?,
@@ -102,7 +113,7 @@ fn own_certificate(listen: SocketAddr) -> Result<CertificateFiles, String> {
 
 /// For the names by which this machine may be called.
 fn make_certificate(
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
 ) -> Result<rcgen::CertifiedKey<rcgen::KeyPair>, rcgen::Error> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let this = rustix::system::uname();
@@ -113,8 +124,10 @@ fn make_certificate(
         names.push(format!("{this}.local"));
         names.push(this);
     }
-    let address: IpAddr = listen.ip();
-    if !address.is_unspecified() && !address.is_loopback() {
+    if let Some(address) = listen.map(|listen| listen.ip())
+        && !address.is_unspecified()
+        && !address.is_loopback()
+    {
         names.push(address.to_string());
     }
     rcgen::generate_simple_self_signed(names)

@@ -88,6 +88,6 @@ fn who_may_push(plan: &Plan) -> String {
 }
 
 fn is_local(plan: &Plan) -> bool {
-    let https = plan.https.as_ref().map(|https| https.listen);
+    let https = plan.https.as_ref().and_then(|https| https.listen);
     [plan.listen, https].iter().flatten().all(|address| address.ip().is_loopback())
 }

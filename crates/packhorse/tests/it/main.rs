@@ -26,6 +26,7 @@ mod raw;
 mod reftable;
 mod refused_early;
 mod repo;
+mod service;
 mod serving;
 mod shapes;
 mod ssh_client;
