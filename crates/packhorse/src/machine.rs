@@ -76,6 +76,13 @@ fn memory_of_group(limit: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
+/// The clock that service managers compare by, microseconds.
+pub fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, micros) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() / 1000);
+    seconds * 1_000_000 + micros
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,11 +96,4 @@ mod tests {
             shared >= SHARED_BYTES_MIN && shared <= (total / SHARED_PART).max(SHARED_BYTES_MIN)
         );
     }
-}
-
-/// The clock that service managers compare by, microseconds.
-pub fn monotonic_micros() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let (seconds, micros) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() / 1000);
-    seconds * 1_000_000 + micros
 }
