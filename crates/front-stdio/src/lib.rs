@@ -103,6 +103,9 @@ fn abandon(words: &str) {
 /// Exit status of git's programs when they give up.
 pub const FATAL: u8 = 128;
 
+/// As git's receive-pack has it (`receive.unpackLimit`).
+const UNPACK_LIMIT: u32 = 100;
+
 /// Input taken at a time, bytes.
 const INPUT_BYTES: usize = 64 << 10;
 
@@ -113,7 +116,7 @@ fn serve(
     mut input: Box<dyn BufRead>,
     output: &mut dyn Sink,
 ) -> Result<(), Error> {
-    let (catalogue, repository) = found(invocation.place, &settings)?;
+    let (catalogue, repository) = found(invocation.place, invocation.service, &settings)?;
     let host = Host::new(catalogue, settings);
     let request = Request {
         repository,
@@ -131,7 +134,11 @@ fn serve(
 }
 
 /// Where to look, and for what.
-fn found(place: Place, settings: &Settings) -> Result<(Catalogue, RepositoryName), Error> {
+fn found(
+    place: Place,
+    service: Service,
+    settings: &Settings,
+) -> Result<(Catalogue, RepositoryName), Error> {
     let (path, strict) = match place {
         Place::Directory { path, strict } => (path, strict),
         Place::Named { name, catalogue, .. } => {
@@ -146,6 +153,8 @@ fn found(place: Place, settings: &Settings) -> Result<(Catalogue, RepositoryName
         sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
         home: variable("HOME").map(PathBuf::from),
     };
+    // As in git, whoever only reads may read what is somebody else's.
+    let owner = (service != Service::UploadPack).then_some(owner);
     let catalogue = Catalogue::of_any_path(strict, owner, settings);
     let path = expand_user(&path, variable("HOME"));
     Ok((catalogue, RepositoryName::local_path(&path)))
@@ -166,6 +175,7 @@ fn process_settings(invocation: &Invocation) -> Settings {
         reject_thin: invocation.reject_thin,
         create_on_push: matches!(invocation.place, Place::Named { create_on_push: true, .. }),
         console: true,
+        unpack_limit: Some(UNPACK_LIMIT),
         ..Settings::default()
     };
     if let Some(exec_path) = std::env::var_os("GIT_EXEC_PATH") {

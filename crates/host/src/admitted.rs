@@ -182,6 +182,7 @@ impl Admitted {
     ) -> Result<Outcome, Error> {
         let config = self.repository.config();
         let mut settings = ReceiveSettings::from_config(config)?;
+        settings.unpack_limit = settings.unpack_limit.or(self.settings.unpack_limit);
         settings.hook_limits.hook_timeout_ms = self.settings.hook_timeout_ms;
         let seed = &self.settings.cert_nonce_seed;
         if self.needs_signature && settings.cert_nonce_seed.is_none() && !seed.is_empty() {

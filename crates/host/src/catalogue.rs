@@ -28,7 +28,7 @@ enum Served {
     /// Every repository of a store.
     Store(Arc<dyn RepositoryStore>),
     /// Whatever path the caller names; it runs with the rights of whoever started it.
-    AnyPath { strict: bool, owner: OwnerContext },
+    AnyPath { strict: bool, owner: Option<OwnerContext> },
 }
 
 /// The repositories of a host.
@@ -104,8 +104,9 @@ impl Catalogue {
     }
 
     /// Any repository of this machine, by its path: for programs that serve one caller with
-    /// the caller's own rights. `strict` takes no guesses about `.git`.
-    pub fn of_any_path(strict: bool, owner: OwnerContext, settings: &Settings) -> Self {
+    /// the caller's own rights. `strict` takes no guesses about `.git`; without `owner`, nobody asks whose a
+    /// repository is: nothing in it is run or changed then.
+    pub fn of_any_path(strict: bool, owner: Option<OwnerContext>, settings: &Settings) -> Self {
         Self::new(Served::AnyPath { strict, owner }, settings)
     }
 
@@ -216,7 +217,7 @@ impl Catalogue {
     ) -> Result<Found, Refusal> {
         let not_found = || Refusal::NotFound { name: name.to_string() };
         if let Served::AnyPath { strict, owner } = &self.served {
-            return self.find_path(name, *strict, owner);
+            return self.find_path(name, *strict, owner.as_ref());
         }
         let location = location.ok_or_else(not_found)?;
         let repository = self.opened(&location).map_err(|error| match error {
@@ -231,7 +232,7 @@ impl Catalogue {
         &self,
         name: &RepositoryName,
         strict: bool,
-        owner: &OwnerContext,
+        owner: Option<&OwnerContext>,
     ) -> Result<Found, Refusal> {
         let path =
             name.as_local_path().ok_or_else(|| Refusal::NotFound { name: name.to_string() })?;
@@ -242,8 +243,10 @@ impl Catalogue {
             storage_disk::discover_with(path, strict).map_err(not_a_repository)?;
         let parts = storage_disk::open(&found.git_dir, &self.options)
             .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
-        storage_disk::check_owner(&found, &parts.config, owner)
-            .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
+        if let Some(owner) = owner {
+            storage_disk::check_owner(&found, &parts.config, owner)
+                .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
+        }
         let repository = Repository::open(parts, self.engine.clone());
         let location = Some(Location::Directory(found.git_dir));
         Ok(Found { repository, exported_name: name.to_string(), location })

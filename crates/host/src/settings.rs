@@ -67,6 +67,9 @@ pub struct Settings {
     /// Signed pushes are taken, where rules ask for them, against nonces made of this; every server of
     /// the same repositories has the same.
     pub cert_nonce_seed: BString,
+    /// Packs of pushes with fewer objects are unpacked, where the repository says nothing of it; `None`:
+    /// all are kept, and maintenance joins them.
+    pub unpack_limit: Option<u32>,
     /// receive-pack only: take objects without looking whether anything is missing.
     pub skip_connectivity_check: bool,
     /// receive-pack only: refuse packs that lean on objects they do not carry.
@@ -115,6 +118,7 @@ impl Default for Settings {
             hook_environment: HookEnvironment::minimal(),
             hook_timeout_ms: HookLimits::default().hook_timeout_ms,
             cert_nonce_seed: BString::default(),
+            unpack_limit: None,
             skip_connectivity_check: false,
             reject_thin: false,
             console: false,

@@ -139,6 +139,18 @@ impl ObjectId {
         self.kind
     }
 
+    /// Whether this is the tree of nothing, which every repository has without anybody having stored it
+    /// (git's `empty_tree`).
+    pub fn is_empty_tree(&self) -> bool {
+        const SHA1: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+        const SHA256: &str = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321";
+        let expected = match self.kind() {
+            HashKind::Sha1 => SHA1,
+            HashKind::Sha256 => SHA256,
+        };
+        self.hex_into(&mut [0; ID_BYTES_MAX * 2]) == expected
+    }
+
     /// Whether this is the all-zero id.
     pub fn is_null(&self) -> bool {
         self.bytes == [0; ID_BYTES_MAX]

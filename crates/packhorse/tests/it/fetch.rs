@@ -87,3 +87,77 @@ fn an_empty_repository_is_cloned() {
     let clone = git.clone(server.url("empty"), "clone", NONE);
     assert_eq!(git.ok(&clone, &["symbolic-ref", "HEAD"]), "refs/heads/main");
 }
+
+#[test]
+fn the_empty_tree_is_there_without_having_been_stored() {
+    for format in ["sha1", "sha256"] {
+        let git = RealGit::new();
+        git.ok(git.root(), &["init", "-q", "--bare", "--object-format", format, "srv/a.git"]);
+        let origin = git.path("srv/a.git");
+        let tree = git.ok(&origin, &["hash-object", "-t", "tree", "/dev/null"]);
+        let commit = git.ok(&origin, &["commit-tree", "-m", "nothing", &tree]);
+        git.ok(&origin, &["update-ref", "refs/heads/main", &commit]);
+        let server = Serving::start(&git, git.path("srv"), &[]);
+        let clone = git.clone(server.url("a.git"), "clone", &["-q", "--mirror"]);
+        git.fsck_strict(&clone);
+        // A client that does not send it, either.
+        let next = git.ok(&origin, &["commit-tree", "-m", "more", "-p", &commit, &tree]);
+        let pack = crate::serving::pack_of(&git, &origin, &format!("{next}\n^{tree}\n^{commit}\n"));
+        let line = format!("{commit} {next} refs/heads/main\0report-status object-format={format}");
+        let body = [crate::raw::packet(line), b"0000".to_vec(), pack].concat();
+        let said = server.push("a.git", &body).text();
+        assert!(said.contains("ok refs/heads/main"), "{format}: {said}");
+        git.ok(&clone, &["fetch", "-q"]);
+        git.fsck_strict(&clone);
+        // Maintenance does not miss it.
+        let mut command = crate::serving::packhorse(&git);
+        let output = command.args(["maintain", "--full", "--quiet"]).arg(&origin).output();
+        assert!(output.expect("it runs").status.success());
+        git.clone(server.url("a.git"), "again", &["-q", "--mirror"]);
+    }
+}
+
+#[test]
+fn bundles_are_told_as_git_tells_them() {
+    let git = RealGit::new().protocol(2);
+    let origin = Scenario::linear(3).build(&git, "srv/a.git");
+    git.ok(&origin, &["config", "uploadpack.advertiseBundleURIs", "true"]);
+    for (key, value) in [
+        ("bundle.version", "1"),
+        ("bundle.Mode", "all"),
+        ("bundle.Two.uri", "https://example.com/\"b\".bundle"),
+        ("bundle.two.creationToken", "3"),
+    ] {
+        git.ok(&origin, &["config", key, value]);
+    }
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    let ask = |arguments: &[&str]| {
+        let mut body = crate::raw::packet("command=bundle-uri\n");
+        body.extend(crate::raw::packet("object-format=sha1"));
+        body.extend(b"0001");
+        arguments.iter().for_each(|line| body.extend(crate::raw::packet(line)));
+        body.extend(b"0000");
+        body
+    };
+    let own = server.fetch_v2("a.git", &ask(&[])).body;
+    let mut command = git.command(&origin);
+    command.args(["upload-pack", "--stateless-rpc", "."]).env("GIT_PROTOCOL", "version=2");
+    let input = git.path("request");
+    std::fs::write(&input, ask(&[])).expect("a file");
+    let output = command.stdin(std::fs::File::open(&input).expect("a file")).output();
+    let theirs = output.expect("git runs").stdout;
+    assert_eq!(String::from_utf8_lossy(&own), String::from_utf8_lossy(&theirs));
+    let refused = server.fetch_v2("a.git", &ask(&["more"])).text();
+    assert!(refused.contains("ERR bundle-uri: unexpected argument: 'more'"), "{refused}");
+    let tip = git.rev_parse(&origin, "main").to_string();
+    let bundle = git.path("a.bundle");
+    git.ok(&origin, &["bundle", "create", "-q", bundle.to_str().expect("text"), "main"]);
+    git.ok(&origin, &["config", "--remove-section", "bundle.Two"]);
+    git.ok(&origin, &["config", "--remove-section", "bundle.two"]);
+    let uri = format!("file://{}", bundle.display());
+    git.ok(&origin, &["config", "bundle.one.uri", &uri]);
+    let args =
+        ["-c", "transfer.bundleURI=true", "clone", "-q", "--bare", &server.url("a.git"), "clone"];
+    git.ok(git.root(), &args);
+    assert_eq!(git.ok(git.path("clone"), &["rev-parse", "refs/bundles/main"]), tip);
+}

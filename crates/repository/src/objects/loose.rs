@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// The longest header git writes: `commit <20 digits>\0`.
 const HEADER_BYTES_MAX: usize = 32;
 
+/// The tree of nothing, `tree 0` and a zero byte, as zlib's level 0 writes it.
+const EMPTY_TREE: &[u8] = b"\x78\x01\x01\x07\x00\xf8\xfftree 0\x00\x0a\x2c\x02\x01";
+
 /// Where a loose object lies under the objects directory.
 pub(crate) fn loose_name(id: &ObjectId) -> String {
     let hex = id.to_hex();
@@ -32,7 +35,7 @@ pub(crate) struct Loose {
 }
 
 impl Loose {
-    /// Opens the object in the first store that has it.
+    /// Opens the object in the first store that has it. The empty tree is everywhere.
     pub fn find(stores: &[Arc<dyn BlobStore>], id: &ObjectId) -> Result<Option<Loose>> {
         let name = loose_name(id);
         for store in stores {
@@ -40,7 +43,10 @@ impl Loose {
                 return Loose::open(id, blob.read(0..blob.size())?).map(Some);
             }
         }
-        Ok(None)
+        match id.is_empty_tree() {
+            true => Loose::open(id, Bytes::from_static(EMPTY_TREE)).map(Some),
+            false => Ok(None),
+        }
     }
 
     pub fn exists(stores: &[Arc<dyn BlobStore>], id: &ObjectId) -> Result<bool> {

@@ -225,10 +225,12 @@ impl Objects {
             return Ok(Some(self.loose_slot(id)));
         }
         // Packed by somebody else since the packs were listed?
-        if self.refresh()? {
-            return find_packed(&self.units(), id);
+        if self.refresh()?
+            && let Some(slot) = find_packed(&self.units(), id)?
+        {
+            return Ok(Some(slot));
         }
-        Ok(None)
+        Ok(id.is_empty_tree().then(|| self.loose_slot(id)))
     }
 
     fn loose_slot(&self, id: &ObjectId) -> Slot {

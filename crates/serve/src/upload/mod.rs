@@ -4,6 +4,7 @@
 //! fetch is, and what is sent for it, is decided in one place ([`fetch`]).
 
 mod advertise;
+mod bundle_uri;
 mod fetch;
 mod filter;
 mod gate;
@@ -114,7 +115,7 @@ impl UploadPack<'_> {
         input: &mut dyn BufRead,
         output: &mut dyn Sink,
     ) -> Result<(), Error> {
-        let offer = &settings.offer;
+        let (offer, config) = (&settings.offer, self.repository.config());
         if self.exchange != Exchange::Round {
             let mut writer = PacketWriter::new(output);
             v2::advertise(&mut writer, offer)?;
@@ -131,6 +132,7 @@ impl UploadPack<'_> {
                 Command::ObjectInfo(request) => {
                     object_info::object_info(objects.get()?, &request, output)?;
                 }
+                Command::BundleUri => bundle_uri::bundle_uri(config, output)?,
                 Command::Fetch(request) => {
                     Fetch { session: self, settings, objects: objects.get()?, refs: &refs }
                         .command(request, output)?;

@@ -68,6 +68,7 @@ impl UploadSettings {
         offer.ref_in_want = flag("uploadpack.allowRefInWant")?;
         offer.sideband_all = flag("uploadpack.allowSidebandAll")? || server.sideband_all;
         offer.object_info = flag("transfer.advertiseObjectInfo")?;
+        offer.bundle_uri = flag("uploadpack.advertiseBundleURIs")?;
         offer.unborn = match config.string("lsrefs.unborn") {
             None => Unborn::Advertise,
             Some(value) => match value.to_vec().as_slice() {

@@ -51,6 +51,8 @@ pub struct UploadPackOffer {
     pub sideband_all: bool,
     /// `transfer.advertiseObjectInfo` (v2).
     pub object_info: bool,
+    /// v2: where bundles are is told (`uploadpack.advertiseBundleURIs`).
+    pub bundle_uri: bool,
 }
 
 impl UploadPackOffer {
@@ -70,6 +72,7 @@ impl UploadPackOffer {
             ref_in_want: false,
             sideband_all: false,
             object_info: false,
+            bundle_uri: false,
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Command {
     Fetch(FetchRequest),
     /// `object-info`: facts about objects.
     ObjectInfo(ObjectInfoRequest),
+    /// `bundle-uri`: where bundles are that a clone may begin with.
+    BundleUri,
 }
 
 /// One line of the advertisement, and what a client may do with it.
@@ -59,6 +61,7 @@ enum CommandName {
     LsRefs,
     Fetch,
     ObjectInfo,
+    BundleUri,
 }
 
 /// In the order git advertises them.
@@ -97,6 +100,11 @@ const CAPABILITIES: &[Capability] = &[
         name: "object-info",
         offered: |offer| if offer.object_info { Offered::Plain } else { Offered::No },
         use_: Use::Command(CommandName::ObjectInfo),
+    },
+    Capability {
+        name: "bundle-uri",
+        offered: |offer| if offer.bundle_uri { Offered::Plain } else { Offered::No },
+        use_: Use::Command(CommandName::BundleUri),
     },
 ];
 
@@ -152,6 +160,15 @@ pub fn read_command<R: BufRead>(
         CommandName::Fetch => Command::Fetch(fetch::read(arguments, keys, limits, offer)?),
         CommandName::ObjectInfo => {
             Command::ObjectInfo(object_info::read(arguments, keys, limits, offer)?)
+        }
+        CommandName::BundleUri => {
+            match arguments.next("bundle-uri: expected flush after arguments")? {
+                None => Command::BundleUri,
+                Some(line) => {
+                    let words = format!("bundle-uri: unexpected argument: '{}'", quote(line));
+                    return Err(Error::Refused(words));
+                }
+            }
         }
     };
     Ok(Some(command))
