@@ -90,6 +90,9 @@ pub struct FetchRequest {
     pub session_id: Option<BString>,
     /// Values of `server-option` (v2).
     pub server_options: Vec<BString>,
+    /// Other remotes, of those the server has told of, from which the client fetches what this one
+    /// leaves out (v2).
+    pub promisors: Vec<BString>,
     /// The hash of the client, which is the repository's.
     pub object_format: HashKind,
 }

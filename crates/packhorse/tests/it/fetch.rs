@@ -161,3 +161,44 @@ fn bundles_are_told_as_git_tells_them() {
     git.ok(git.root(), &args);
     assert_eq!(git.ok(git.path("clone"), &["rev-parse", "refs/bundles/main"]), tip);
 }
+
+#[test]
+fn what_a_partial_repository_lacks_is_not_left_out_in_silence() {
+    let git = RealGit::new().protocol(2);
+    let whole = Scenario::linear(6).build(&git, "whole.git");
+    git.ok(&whole, &["config", "uploadpack.allowFilter", "true"]);
+    let url = format!("file://{}", whole.display());
+    std::fs::create_dir(git.path("srv")).expect("a folder");
+    git.ok(git.root(), &["clone", "-q", "--bare", "--filter=blob:none", &url, "srv/partial.git"]);
+    let partial = git.path("srv/partial.git");
+    git.ok(&partial, &["config", "uploadpack.allowFilter", "true"]);
+    let server = Serving::start(&git, git.path("srv"), &[]);
+    let served = server.url("partial.git");
+    let clone = |name: &str, options: &[&str]| {
+        git.run(git.root(), &[options, &["clone", "-q", "--bare", &served, name]].concat())
+    };
+    let words = clone("all", &[]).error_text();
+    assert!(words.contains("could not fetch") && words.contains("from promisor remote"), "{words}");
+    // Whoever asks for what is there gets it.
+    git.ok(git.root(), &["clone", "-q", "--bare", "--filter=blob:none", &served, "filtered"]);
+    // Whoever was told where the rest is, and takes it from there, does so.
+    git.ok(&partial, &["config", "promisor.advertise", "true"]);
+    let told = server
+        .get("/partial.git/info/refs?service=git-upload-pack", &[("Git-Protocol", "version=2")]);
+    let line = format!("promisor-remote=name=origin,url={url}");
+    assert!(told.text().contains(&line), "{}", told.text());
+    assert!(!clone("still", &[]).status.success(), "it did not say that it does");
+    let body = |promisors: &str| {
+        let tip = git.rev_parse(&partial, "main").to_string();
+        let mut body = crate::raw::packet("command=fetch");
+        body.extend(crate::raw::packet(promisors));
+        body.extend(b"0001");
+        body.extend(crate::raw::packet(format!("want {tip}")));
+        body.extend(crate::raw::packet("done"));
+        body.extend(b"0000");
+        server.fetch_v2("partial.git", &body).body
+    };
+    let has_pack = |answer: Vec<u8>| answer.windows(5).any(|bytes| bytes == b"\x01PACK");
+    assert!(has_pack(body("promisor-remote=other;origin")));
+    assert!(!has_pack(body("promisor-remote=other")));
+}

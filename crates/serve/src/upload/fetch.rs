@@ -166,8 +166,16 @@ impl Fetch<'_> {
         match self.send_pack(request, common, boundary, &mut band) {
             Ok(()) => Ok(band.finish()?),
             Err(error) => {
+                let (error, is_damage) = self.in_words(error);
                 // The pack cannot be taken back: the client is told on side-band 3.
-                band.error(format!("{}\n", error.words_for_peer()).as_bytes())?;
+                let mut words = error.words_for_peer();
+                if is_damage {
+                    // What people search for who see it.
+                    words.push_str(
+                        "\naborting due to possible repository corruption on the remote side.",
+                    );
+                }
+                band.error(words.as_bytes())?;
                 band.flush()?;
                 Err(Error::Told(Box::new(error)))
             }
@@ -234,9 +242,37 @@ impl Fetch<'_> {
             filter,
             ofs_delta: request.ofs_delta,
             include_tag: self.tags_to_include(request)?,
-            missing_allowed: self.settings.partial,
+            missing_allowed: self.settings.partial && self.fetches_elsewhere(request),
             own_history_cut: self.objects.is_shallow(),
         })
+    }
+
+    /// Whether the client fetches what is not here from a remote it was told of.
+    fn fetches_elsewhere(&self, request: &FetchRequest) -> bool {
+        let told = &self.settings.offer.promisor_remotes;
+        request.promisors.iter().any(|name| told.iter().any(|remote| remote.name == *name))
+    }
+
+    /// An error in better words, and whether the repository is damaged.
+    fn in_words(&self, error: Error) -> (Error, bool) {
+        match error {
+            // Others promised it to this repository.
+            Error::Repository(repository::Error::Missing { id, .. }) if self.settings.partial => {
+                let words = format!(
+                    "lazy fetching disabled; some objects may not be available: \
+                     could not fetch {id} from promisor remote"
+                );
+                (Error::Refused(words), false)
+            }
+            error => {
+                use repository::Error::{BadObject, Format, Missing};
+                let is_damage = matches!(
+                    error,
+                    Error::Repository(Missing { .. } | BadObject { .. } | Format { .. })
+                );
+                (error, is_damage)
+            }
+        }
     }
 
     /// Annotated tags the client would like with what they name.

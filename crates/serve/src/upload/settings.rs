@@ -5,6 +5,7 @@ use std::time::Duration;
 use gitconfig::Config;
 use object::HashKind;
 use wire::Unborn;
+use wire::v2::PromisorRemote;
 use wire::{FilterRules, UploadPackOffer};
 
 use crate::{Error, HiddenRefs, ServerInfo};
@@ -68,6 +69,9 @@ impl UploadSettings {
         offer.ref_in_want = flag("uploadpack.allowRefInWant")?;
         offer.sideband_all = flag("uploadpack.allowSidebandAll")? || server.sideband_all;
         offer.object_info = flag("transfer.advertiseObjectInfo")?;
+        if flag("promisor.advertise")? {
+            offer.promisor_remotes = promisor_remotes(config)?;
+        }
         offer.bundle_uri = flag("uploadpack.advertiseBundleURIs")?;
         offer.unborn = match config.string("lsrefs.unborn") {
             None => Unborn::Advertise,
@@ -111,6 +115,33 @@ fn is_partial(config: &Config) -> Result<bool, Error> {
         }
     }
     Ok(false)
+}
+
+/// The remotes that promised what is not here, and how to get to them.
+fn promisor_remotes(config: &Config) -> Result<Vec<PromisorRemote>, Error> {
+    let of_clone = config.string("extensions.partialClone").map(|name| name.to_owned());
+    let wanted = config.string("promisor.sendFields").map(|fields| fields.to_owned());
+    let wanted = wanted.unwrap_or_default();
+    let wanted: Vec<&[u8]> = wanted.split(|byte| b", ".contains(byte)).collect();
+    let mut remotes = Vec::new();
+    for name in config.subsections("remote") {
+        let key = |key: &str| format!("remote.{name}.{key}");
+        let promises = config.bool(&key("promisor"))?.unwrap_or(false);
+        if !promises && of_clone.as_ref() != Some(&name.to_owned()) {
+            continue;
+        }
+        let Some(url) = config.string(&key("url")).filter(|url| !url.is_empty()) else { continue };
+        let mut fields = Vec::new();
+        for field in ["partialCloneFilter", "token"] {
+            if let Some(value) = config.string(&key(field)).filter(|value| !value.is_empty())
+                && wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(field.as_bytes()))
+            {
+                fields.push((field, value.to_owned()));
+            }
+        }
+        remotes.push(PromisorRemote { name: name.to_owned(), url: url.to_owned(), fields });
+    }
+    Ok(remotes)
 }
 
 fn filter_rules(config: &Config) -> Result<FilterRules, Error> {

@@ -8,6 +8,7 @@ use crate::Error;
 use crate::fetch::{FetchParser, MultiAck};
 use crate::filter::FilterRules;
 use crate::sideband::Band;
+use crate::v2::PromisorRemote;
 
 /// What `lsrefs.unborn` says about a HEAD whose branch does not exist yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +54,8 @@ pub struct UploadPackOffer {
     pub object_info: bool,
     /// v2: where bundles are is told (`uploadpack.advertiseBundleURIs`).
     pub bundle_uri: bool,
+    /// v2: remotes that have what this one leaves out (`promisor.advertise`).
+    pub promisor_remotes: Vec<PromisorRemote>,
 }
 
 impl UploadPackOffer {
@@ -73,6 +76,7 @@ impl UploadPackOffer {
             sideband_all: false,
             object_info: false,
             bundle_uri: false,
+            promisor_remotes: Vec::new(),
         }
     }
 

@@ -98,6 +98,7 @@ pub(super) fn read<R: BufRead>(
     request.agent = keys.agent;
     request.session_id = keys.session_id;
     request.server_options = keys.server_options;
+    request.promisors = keys.promisors;
     Ok(request)
 }
 

@@ -7,6 +7,7 @@
 mod fetch;
 mod ls_refs;
 mod object_info;
+mod promisors;
 
 use std::io::{self, BufRead};
 
@@ -22,6 +23,7 @@ use crate::quote::quote;
 
 pub use ls_refs::LsRefsRequest;
 pub use object_info::ObjectInfoRequest;
+pub use promisors::PromisorRemote;
 
 /// One request of a v2 client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +107,14 @@ const CAPABILITIES: &[Capability] = &[
         name: "bundle-uri",
         offered: |offer| if offer.bundle_uri { Offered::Plain } else { Offered::No },
         use_: Use::Command(CommandName::BundleUri),
+    },
+    Capability {
+        name: "promisor-remote",
+        offered: |offer| match offer.promisor_remotes.is_empty() {
+            true => Offered::No,
+            false => Offered::Value(promisors::line(&offer.promisor_remotes)),
+        },
+        use_: Use::Key(Keys::promisor_remote),
     },
 ];
 
@@ -217,6 +227,7 @@ struct Keys {
     agent: Option<BString>,
     session_id: Option<BString>,
     server_options: Vec<BString>,
+    promisors: Vec<BString>,
     /// SHA-1 for a client that does not say.
     object_format: HashKind,
     server_options_max: usize,
@@ -229,6 +240,7 @@ impl Keys {
             agent: None,
             session_id: None,
             server_options: Vec::new(),
+            promisors: Vec::new(),
             object_format: HashKind::Sha1,
             server_options_max: limits.server_options_max,
             text: TextBudget::new(limits),
@@ -249,6 +261,12 @@ impl Keys {
         let option = self.text.keep(value.unwrap_or_default())?;
         let (options, max) = (&mut self.server_options, self.server_options_max);
         push_within(options, option, max, "server options", "server_options_max")
+    }
+
+    fn promisor_remote(&mut self, value: Option<&[u8]>) -> Result<(), Error> {
+        let value = self.text.keep(value.unwrap_or_default())?;
+        self.promisors = promisors::names(&value);
+        Ok(())
     }
 
     fn object_format(&mut self, value: Option<&[u8]>) -> Result<(), Error> {
