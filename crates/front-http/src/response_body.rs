@@ -15,8 +15,9 @@ use crate::events::EventStream;
 use crate::reply::Reply;
 use crate::rope::Rope;
 
-/// Batches of a response that wait to be sent.
-const QUEUE_BATCHES: usize = 2;
+/// Batches of a response that wait to be sent. A thread that found no room goes on when half of them are
+/// sent: to wake it up for each costs more than to send it.
+const QUEUE_BATCHES: usize = 8;
 /// Response bytes gathered before they are sent without being asked for.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -168,9 +169,17 @@ impl ResponseSink {
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(hung_up()),
             Err(mpsc::error::TrySendError::Full(batch)) => batch,
         };
-        let sent = tokio::time::timeout(self.stall_timeout, self.queue.send(batch));
-        match Handle::current().block_on(sent) {
-            Ok(Ok(())) => Ok(()),
+        let room = self.queue.reserve_many(QUEUE_BATCHES / 2);
+        let room = tokio::time::timeout(self.stall_timeout, room);
+        match Handle::current().block_on(room) {
+            Ok(Ok(mut places)) => match places.next() {
+                Some(place) => {
+                    place.send(batch);
+                    // The other places are free for what comes next: nobody else sends.
+                    Ok(())
+                }
+                None => Err(hung_up()),
+            },
             Ok(Err(_)) => Err(hung_up()),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no more")),
         }
