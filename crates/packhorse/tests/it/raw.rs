@@ -2,6 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 /// A response, as far as it came.
 #[derive(Debug)]
@@ -39,6 +44,46 @@ pub fn send(authority: &str, head: &str, body: &[u8]) -> Reply {
     })
     .expect("the server answers before it closes the connection");
     parse(&answer)
+}
+
+/// An encrypted connection to a server whose certificate is in this file.
+fn tls(
+    authority: &str,
+    certificate: &Path,
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(certificate).expect("a file") {
+        roots.add(certificate.expect("a certificate")).expect("a certificate");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("there are versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().expect("a name");
+    let client = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
+    let stream = TcpStream::connect(authority).expect("the server listens");
+    rustls::StreamOwned::new(client, stream)
+}
+
+/// As [`send`], encrypted.
+pub fn send_encrypted(authority: &str, certificate: &Path, head: &str, body: &[u8]) -> Reply {
+    let mut stream = tls(authority, certificate);
+    // A server that stops reading is judged by its answer.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let mut answer = Vec::new();
+    // Not every server says goodbye.
+    let _ = stream.read_to_end(&mut answer);
+    parse(&answer)
+}
+
+/// As [`send_and_cut`], encrypted.
+pub fn send_and_cut_encrypted(authority: &str, certificate: &Path, bytes: &[u8]) {
+    let mut stream = tls(authority, certificate);
+    stream.write_all(bytes).expect("the server reads");
+    stream.sock.shutdown(Shutdown::Write).expect("cut the connection");
+    let _ = stream.sock.read_to_end(&mut Vec::new());
 }
 
 /// A request line and headers with what every request needs.

@@ -65,6 +65,8 @@ enum Place {
 enum Way {
     /// A server.
     Http(Serving),
+    /// A server, encrypted, and its certificate.
+    Https(Serving, PathBuf),
     /// A server, by git://.
     Git(Serving),
     /// A server, by OpenSSH's client.
@@ -139,6 +141,25 @@ impl Door {
         Door { git, place, way: Way::Http(server) }
     }
 
+    /// A server, encrypted.
+    fn https(store: Option<&str>) -> Self {
+        let git = RealGit::new();
+        let place = Place::new(&git, store);
+        place.seed(&git);
+        let mut command = packhorse(&git);
+        command.args(["serve", "--create-on-push", "--https", "127.0.0.1:0"]);
+        command.env("XDG_STATE_HOME", git.root());
+        match &place {
+            Place::Folder(folder) => command.arg(folder),
+            Place::Store(store) => command.args(["--store", store]),
+        };
+        let server = Serving::spawn_https(&git, command);
+        let certificate = git.path("packhorse/tls_certificate.pem");
+        let trusted = certificate.to_str().expect("text");
+        git.ok(git.root(), &["config", "--global", "http.sslCAInfo", trusted]);
+        Door { git, place, way: Way::Https(server, certificate) }
+    }
+
     /// A server that accounts log in to with their keys.
     fn ssh(store: Option<&str>) -> Self {
         let git = RealGit::new();
@@ -202,6 +223,7 @@ impl Door {
     fn url(&self, name: &str) -> String {
         match &self.way {
             Way::Http(server) => server.url(name),
+            Way::Https(server, _) => format!("https://{}/{name}", server.https_authority()),
             Way::Git(server) => server.git_url(name),
             Way::Ssh(server, _) => format!("ssh://git@{}/{name}", server.ssh_authority()),
             Way::Stdio => format!("ssh://host/{name}"),
@@ -212,7 +234,7 @@ impl Door {
     fn events(&self, name: &str) -> Option<String> {
         match &self.way {
             Way::Http(server) => Some(server.url(&format!("{name}/events"))),
-            Way::Git(_) | Way::Ssh(..) | Way::Stdio => None,
+            Way::Https(..) | Way::Git(_) | Way::Ssh(..) | Way::Stdio => None,
         }
     }
 
@@ -220,6 +242,10 @@ impl Door {
     fn round(&self, service: &str, name: &str, body: &[u8]) -> String {
         let answer = match &self.way {
             Way::Http(server) => server.post(name, &format!("git-{service}"), &[], body).body,
+            Way::Https(server, certificate) => {
+                let (authority, head) = (server.https_authority(), post(service, name, body.len()));
+                crate::raw::send_encrypted(&authority, certificate, &head, body).body
+            }
             Way::Git(server) => {
                 let head = crate::raw::git_head(service, name);
                 let sent = [head.as_bytes(), body].concat();
@@ -244,16 +270,25 @@ impl Door {
     /// Sends the start of a round over a connection that breaks then.
     fn broken_round(&self, service: &str, name: &str, announced: usize, start: &[u8]) {
         match &self.way {
+            Way::Https(server, certificate) => {
+                let head = post(service, name, announced);
+                let bytes = [head.as_bytes(), start].concat();
+                crate::raw::send_and_cut_encrypted(&server.https_authority(), certificate, &bytes);
+            }
             Way::Http(server) => {
-                let content_type = format!("application/x-git-{service}-request");
-                let headers = [("Content-Type", content_type.as_str())];
-                let path = format!("/{name}/git-{service}");
-                let head = crate::raw::head("POST", &path, &headers, Some(announced));
+                let head = post(service, name, announced);
                 crate::raw::send_and_cut(server.authority(), &[head.as_bytes(), start].concat());
             }
             Way::Git(_) | Way::Ssh(..) | Way::Stdio => drop(self.round(service, name, start)),
         }
     }
+}
+
+/// The head of a request of a smart client.
+fn post(service: &str, name: &str, length: usize) -> String {
+    let content_type = format!("application/x-git-{service}-request");
+    let headers = [("Content-Type", content_type.as_str())];
+    crate::raw::head("POST", &format!("/{name}/git-{service}"), &headers, Some(length))
 }
 
 /// Every row of the table through one door; names what failed.
@@ -280,6 +315,16 @@ fn folder_over_stdio() {
 #[test]
 fn folder_over_git() {
     check(&Door::git(None));
+}
+
+#[test]
+fn folder_over_https() {
+    check(&Door::https(None));
+}
+
+#[test]
+fn key_value_file_over_https() {
+    check(&Door::https(Some("kv:{}/repositories.kv")));
 }
 
 #[test]
