@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use host::{Caller, Exchange, Refusal, RepositoryName, Request, Road, ServeError, Task};
 use tokio::io::AsyncReadExt as _;
@@ -21,7 +21,7 @@ const DISCARDED_BYTES_MAX: u64 = 64 << 20;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(front: Arc<Front>, mut stream: TcpStream, peer: SocketAddr) {
-    let begun = Instant::now();
+    let (begun, idle_timeout) = (Instant::now(), front.settings.idle_timeout);
     // Without it small answers wait for the network; a stream that cannot have it still works.
     let _ = stream.set_nodelay(true);
     let head = tokio::time::timeout(front.settings.header_timeout, head(&mut stream)).await;
@@ -40,14 +40,23 @@ pub(crate) async fn serve(front: Arc<Front>, mut stream: TcpStream, peer: Socket
         let done = asked
             .map_err(|error| error.to_string())
             .and_then(|asked| answer(&front, &stream, peer, asked));
-        if let Err(words) = &done {
-            refuse(&stream, words);
-        }
+        let is_over = match &done {
+            Ok(is_over) => *is_over,
+            Err(words) => {
+                refuse(&stream, words);
+                false
+            }
+        };
         let took_ms = begun.elapsed().as_millis() as u64;
         tracing::info!(%peer, path, ok = done.is_ok(), took_ms, "git request");
-        Ok::<_, io::Error>(())
+        Ok::<_, io::Error>((!is_over).then_some(stream))
     });
-    if let Ok(Err(error)) = answered.await {
+    let left = match answered.await {
+        Ok(Ok(Some(stream))) => leave(stream, idle_timeout).await,
+        Ok(Err(error)) => Err(error),
+        _ => Ok(()),
+    };
+    if let Err(error) = left {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
@@ -78,13 +87,14 @@ fn blocking(stream: TcpStream, front: &Front) -> io::Result<std::net::TcpStream>
     Ok(stream)
 }
 
-/// Asks the host, and does what is asked for; words for a client that has not been told yet.
+/// Asks the host, and does what is asked for; whether the client has nothing more to say, or words for
+/// one that has not been told yet.
 fn answer(
     front: &Front,
     stream: &std::net::TcpStream,
     peer: SocketAddr,
     asked: DaemonRequest,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let path = String::from_utf8_lossy(&asked.path).into_owned();
     if asked.service == Service::ReceivePack && !front.settings.receive_pack {
         return Err(format!("service not enabled: '{path}' takes no pushes over git://"));
@@ -114,14 +124,11 @@ fn answer(
     match admitted.run(&mut input, &mut WriteSink::new(output)) {
         Ok(_) => {
             let _ = stream.shutdown(Shutdown::Write);
-            Ok(())
+            Ok(true)
         }
         // It has been told, or nobody is there to be told.
-        Err(error) if error.was_told() => {
-            leave(stream);
-            Ok(())
-        }
-        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(()),
+        Err(error) if error.was_told() => Ok(false),
+        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(true),
         Err(error) => Err(error.words_for_peer()),
     }
 }
@@ -137,12 +144,17 @@ fn refuse(mut stream: &std::net::TcpStream, words: &str) {
     let line = format!("{:04x}ERR {words}", words.len() + 8);
     // It may be gone already.
     let _ = stream.write_all(line.as_bytes());
-    leave(stream);
 }
 
-/// Ends a connection on which the client may still be sending: closed on it, it would lose what it was told.
-fn leave(mut stream: &std::net::TcpStream) {
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut rest = io::Read::take(&mut stream, DISCARDED_BYTES_MAX);
-    let _ = io::copy(&mut rest, &mut io::sink());
+/// Ends a connection on which the client may still be sending: closed on it, it would lose what it was
+/// told. No thread waits for that.
+async fn leave(stream: std::net::TcpStream, most: Duration) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_nonblocking(true)?;
+    let mut rest = TcpStream::from_std(stream)?.take(DISCARDED_BYTES_MAX);
+    let mut nowhere = tokio::io::sink();
+    let discarded = tokio::io::copy(&mut rest, &mut nowhere);
+    // Whoever has not read it by then does not read it.
+    let _ = tokio::time::timeout(most, discarded).await;
+    Ok(())
 }

@@ -36,6 +36,13 @@ pub fn fork(store: &dyn RepositoryStore, lender: &str, name: &str, wait: Duratio
         return Ok(false);
     }
     let (stored, from) = open(store, lender)?;
+    if from.alternate_refs.len() >= storage::forks::NESTING_MAX {
+        let detail = format!(
+            "it borrows through {} others already; separate it first",
+            from.alternate_refs.len()
+        );
+        return Err(storage::Error::Refused { what: lender.to_owned(), detail }.into());
+    }
     // Nobody drops objects without having seen who borrows.
     let _quiet = reserved(&*from.blobs, LOCK, wait)?;
     rewrite_borrowers(&*from.blobs, wait, |names| names.push(name.to_owned()))?;
@@ -79,11 +86,20 @@ pub fn separate(
     (wait, grace): (Duration, Duration),
     progress: &mut dyn Progress,
 ) -> Result<Transfer> {
-    let (stored, parts) = open(store, name)?;
+    let (mut stored, mut parts) = open(store, name)?;
     let lenders = lenders(name, &*parts.blobs)?;
     let mut transfer = Transfer { rounds: 1, ..Transfer::default() };
     if lenders.is_empty() {
         return Ok(transfer);
+    }
+    // Servers that have a borrower of this one open would go on with its lenders, which promise nothing
+    // any more.
+    let _quiet = reserved(&*parts.blobs, BORROWERS, wait)?;
+    refuse_while_lent(store, name, &*parts.blobs, "separated")?;
+    if parts.alternate_refs.is_empty() {
+        // It was begun before, and did not come to its end.
+        set_borrows(store, name, &stored, true)?;
+        (stored, parts) = open(store, name)?;
     }
     let alone = Parts { alternates: Vec::new(), ..parts.clone() };
     copy_files(&parts, &alone, &mut transfer, progress)?;
@@ -113,23 +129,34 @@ fn check_whole(parts: &Parts, progress: &mut dyn Progress) -> Result<()> {
 pub fn remove(store: &dyn RepositoryStore, name: &str, wait: Duration) -> Result<bool> {
     let Some(stored) = store.find(name)? else { return Ok(false) };
     let own = store.own_parts(name, &stored)?;
-    // Nobody becomes a borrower meanwhile.
+    // Nobody becomes a borrower meanwhile, nor is about to.
+    let forking = reserved(&*own.blobs, LOCK, wait)?;
     let quiet = reserved(&*own.blobs, BORROWERS, wait)?;
-    let names: Vec<_> = present(store, name, borrowers(&*own.blobs)?)?;
-    if !names.is_empty() {
-        let detail = format!(
-            "'{name}' cannot be removed: {} borrow its objects; separate or remove these first",
-            names.join(", ")
-        );
-        return Err(storage::Error::Refused { what: name.to_owned(), detail }.into());
-    }
+    refuse_while_lent(store, name, &*own.blobs, "removed")?;
     let lenders = lenders(name, &*own.blobs)?;
     let removed = store.remove(name)?;
-    drop(quiet);
+    drop((quiet, forking));
     for lender in lenders {
         release(store, &lender, name, wait)?;
     }
     Ok(removed)
+}
+
+fn refuse_while_lent(
+    store: &dyn RepositoryStore,
+    name: &str,
+    blobs: &dyn BlobStore,
+    what: &str,
+) -> Result<()> {
+    let names = present(store, name, borrowers(blobs)?)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "'{name}' cannot be {what}: {} borrow its objects; separate or remove these first",
+        names.join(", ")
+    );
+    Err(storage::Error::Refused { what: name.to_owned(), detail }.into())
 }
 
 /// Of those who are said to borrow from a repository, those who do.

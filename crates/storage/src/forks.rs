@@ -19,7 +19,7 @@ pub const ALTERNATES: &str = "info/alternates";
 pub const BORROWERS: &str = "info/borrowers";
 
 /// How deep lenders may borrow themselves (git's limit).
-const NESTING_MAX: usize = 5;
+pub const NESTING_MAX: usize = 5;
 
 /// The line of `info/alternates` by which one repository borrows from another.
 pub fn alternates_line(borrower: &str, lender: &str) -> String {
@@ -80,8 +80,12 @@ pub(crate) fn with_lenders(
     let mut due: Vec<(String, usize)> =
         lenders(name, &*parts.blobs)?.into_iter().map(|lender| (lender, 1)).collect();
     while let Some((lender, depth)) = due.pop() {
-        if depth > NESTING_MAX || seen.contains(&lender) {
+        if seen.contains(&lender) {
             continue;
+        }
+        if depth > NESTING_MAX {
+            let what = format!("it borrows through more than {NESTING_MAX} others");
+            return Err(Error::corrupt(name, what));
         }
         let missing = || {
             Error::corrupt(name, format!("it borrows objects of '{lender}', which is not there"))

@@ -170,8 +170,14 @@ impl Shared {
             return Ok(faster);
         }
         fresh.subscribers.fetch_add(1, Ordering::Relaxed);
-        if let Some(ended) = watched.insert(location.clone(), fresh.clone()) {
+        let before = watched.insert(location.clone(), fresh.clone());
+        drop(watched);
+        if let Some(ended) = before {
             self.forget(&ended);
+        }
+        if lock(&self.work).ended {
+            // The others were told before this one was among them.
+            fresh.end();
         }
         Ok(fresh)
     }
@@ -211,15 +217,17 @@ impl Shared {
         let mut known = lock(&watched.known);
         let before = known.len();
         let looked = refs.snapshot().and_then(|snapshot| known.look(&*snapshot));
-        looked.map_err(unavailable)?;
         watched.feed.begin(known.cursor());
-        let most = self.settings.refs_max;
-        if self.count(before, known.len()) > most {
-            self.count(known.len(), 0);
-            return Err(Refusal::Crowded { most, setting: "refs_max" });
-        }
+        let (most, all) = (self.settings.refs_max, self.count(before, known.len()));
         drop(known);
-        Ok(watched)
+        let refusal = match looked {
+            Err(error) => unavailable(error),
+            Ok(_) if all > most => Refusal::Crowded { most, setting: "refs_max" },
+            Ok(_) => return Ok(watched),
+        };
+        // A thread may have been told to look, too.
+        self.forget(&watched);
+        Err(refusal)
     }
 
     /// Counts the refs of a repository that were so many and are so many now; how many there are of all.

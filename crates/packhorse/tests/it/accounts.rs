@@ -1,10 +1,13 @@
 //! Accounts and rules, as stock git over HTTP and the program's own commands meet them.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use testkit::{EventSource, RealGit, wait_until};
 
+use crate::raw::fetch_body;
 use crate::serving::{Serving, packhorse};
 
 /// A folder of repositories with accounts.
@@ -404,4 +407,46 @@ fn commands_say_what_is_wrong() {
     let output = command.output().expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("rules[0].who: there is no 'zoe'"));
+}
+
+#[test]
+fn a_token_that_ends_in_the_middle_of_a_clone() {
+    let scene = Scene::new("toml", "");
+    // More than connections hold on the way.
+    let mut state = 1u64;
+    let noise: Vec<u8> = (0..3_000_000)
+        .flat_map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .collect();
+    fs::write(scene.work.join("noise"), noise).expect("a file");
+    scene.git.ok(&scene.work, &["add", "."]);
+    scene.git.ok(&scene.work, &["commit", "-q", "-m", "noise"]);
+    let into = scene.served.to_str().expect("text");
+    scene.git.ok(&scene.work, &["push", "-q", into, "HEAD:refs/heads/main"]);
+    let tip = scene.git.rev_parse(&scene.served, "main").to_string();
+    let token = scene.token("ann", &[]);
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/x-git-upload-pack-request"),
+        ("Git-Protocol", "version=2"),
+    ];
+    let body = fetch_body(&tip, &[]);
+    let path = "/team/app.git/git-upload-pack";
+    let head = crate::raw::head("POST", path, &headers, Some(body.len()));
+    let mut stream = TcpStream::connect(scene.server.authority()).expect("it listens");
+    stream.write_all(&[head.as_bytes(), &body].concat()).expect("it reads");
+    let mut answer = vec![0; 1000];
+    stream.read_exact(&mut answer).expect("the answer has begun");
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    scene.ok(&["token", "remove", &token[4..12]]);
+    // What comes next is refused, and what was begun comes to its end.
+    let next = crate::raw::send(scene.server.authority(), &head, &body);
+    assert_eq!(next.status, 401);
+    stream.read_to_end(&mut answer).expect("the rest");
+    assert!(answer.len() > 24_000_000 && answer.ends_with(b"0\r\n\r\n"), "{}", answer.len());
 }

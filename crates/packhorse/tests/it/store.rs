@@ -315,6 +315,23 @@ fn forks(store: &str) {
     assert!(few.iter().any(|few| words.contains(few)), "only what was pushed is its own: {words}");
     let (is_ok, words) = repo(&["remove", &at("group/lender")]);
     assert!(!is_ok && words.contains("fork borrow its objects"), "{words}");
+    // Nor separated, while somebody borrows through it.
+    ok(&["fork", &at("fork"), "forks/fork"]);
+    let (is_ok, words) = repo(&["separate", "--grace", "0", &at("fork")]);
+    assert!(!is_ok && words.contains("forks/fork borrow its objects"), "{words}");
+    ok(&["remove", &at("forks/fork")]);
+    // A chain has an end.
+    let mut last = "fork".to_owned();
+    for number in 2..=5 {
+        let next = format!("chain/{number}");
+        ok(&["fork", &at(&last), &next]);
+        last = next;
+    }
+    let (is_ok, words) = repo(&["fork", &at(&last), "chain/6"]);
+    assert!(!is_ok && words.contains("borrows through 5 others already"), "{words}");
+    for number in (2..=5).rev() {
+        ok(&["remove", &at(&format!("chain/{number}"))]);
+    }
     ok(&["separate", "--grace", "0", &at("fork")]);
     // Servers that have it open see another configuration.
     assert!(ok(&["config", &at("fork")]).ends_with("borrows = false\n"));

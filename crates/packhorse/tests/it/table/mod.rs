@@ -37,6 +37,7 @@ const TABLE: &[Row] = &[
     ("octopus", |door, name| scenarios::shape(door, name, Scenario::octopus(9))),
     ("tags-of-tags", |door, name| scenarios::shape(door, name, Scenario::tags_of_tags(5))),
     ("many-refs", |door, name| scenarios::shape(door, name, Scenario::many_refs(700))),
+    ("ten-thousand-refs", scenarios::ten_thousand_refs),
     ("huge-tree", |door, name| scenarios::shape(door, name, Scenario::huge_tree(2000))),
     ("odd-names", |door, name| scenarios::shape(door, name, Scenario::odd_file_names())),
     ("submodules", |door, name| scenarios::shape(door, name, Scenario::submodule_entries())),

@@ -313,3 +313,26 @@ pub fn watch(door: &Door, name: &str) {
         }
     }
 }
+
+/// A push that makes ten thousand refs. Sent as a client would send it: stock git's own takes a minute
+/// for that over HTTP.
+pub fn ten_thousand_refs(door: &Door, name: &str) {
+    let git = &door.git;
+    let work = git.path("ten-thousand");
+    git.ok(git.root(), &["init", "-q", "ten-thousand"]);
+    let tip = git.commit_file(&work, "file", "one").to_string();
+    let url = door.url(name);
+    git.ok(&work, &["push", "-q", &url, "HEAD:refs/heads/first"]);
+    let null = "0".repeat(tip.len());
+    let mut body = Vec::new();
+    for at in 0..10_000 {
+        let capabilities = if at == 0 { "\0report-status" } else { "" };
+        let line = format!("{null} {tip} refs/heads/of/{at:05}{capabilities}");
+        body.extend(crate::raw::packet(line));
+    }
+    body.extend(b"0000");
+    body.extend(crate::serving::pack_of(git, &work, &format!("{tip}\n")));
+    let said = door.round("receive-pack", name, &body);
+    assert_eq!(said.matches("ok refs/heads/of/").count(), 10_000);
+    assert_eq!(git.ok(git.root(), &["ls-remote", "--heads", &url]).lines().count(), 10_001);
+}
