@@ -195,11 +195,14 @@ impl Catalogue {
             (_, Some(Location::Named(stored))) => return stored.clone(),
             (Served::One { name, .. }, _) => return name.to_string(),
             (Served::Folder(folder), Some(Location::Directory(git_dir))) => {
+                // Whatever links lead there: rules are about what is there.
+                let real = fs::canonicalize(git_dir);
+                let git_dir = real.as_deref().unwrap_or(git_dir);
                 let git_dir = match git_dir.file_name() == Some(OsStr::new(".git")) {
                     true => git_dir.parent().unwrap_or(git_dir),
                     false => git_dir,
                 };
-                git_dir.strip_prefix(folder).ok()
+                git_dir.strip_prefix(folder).ok().map(Path::to_owned)
             }
             _ => None,
         };

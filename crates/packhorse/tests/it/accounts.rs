@@ -120,6 +120,15 @@ fn who_may_do_what(kind: &str) {
     let path = "/open/book.git/info/refs?service=git-upload-pack";
     assert_eq!(scene.server.get(path, &wrong).status, 401, "who says who he is has to be it");
 
+    // Another name for what one may not see does not help.
+    std::os::unix::fs::symlink(
+        scene.git.path("srv/team/app.git"),
+        scene.git.path("srv/open/link.git"),
+    )
+    .expect("a link");
+    assert_eq!(anonymous("open/link.git").status, 401);
+    assert!(scene.can_read(&scene.url(&bob, "open/link.git")));
+
     // Repositories come to be for those who may make them, whatever else is set.
     scene.push(&scene.url(&ann, "home/ann/new.git"), "HEAD:refs/heads/main").expect("made");
     scene.refused(&scene.url(&ann, "home/bob/new.git"), "HEAD:refs/heads/main", "not found");
