@@ -25,5 +25,5 @@ pub use error::{ConfigError, NumberFault};
 pub use grammar::{RawEntry, SyntaxError, scan};
 pub use include::{IncludeContext, Limits};
 pub use number::{parse_bool, parse_signed, parse_unsigned};
-pub use wildmatch::wildmatch;
+pub use wildmatch::{wildmatch, wildmatch_any};
 pub use write::{NoKey, entry_text};

@@ -8,6 +8,22 @@ pub(crate) enum Case {
     Insensitive,
 }
 
+/// What a slash is to a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slash {
+    /// The border of two components, which only `**` and a slash itself get across.
+    Border,
+    /// A byte like others.
+    Byte,
+}
+
+/// How a pattern is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct How {
+    case: Case,
+    slash: Slash,
+}
+
 /// Patterns longer than any path match nothing, in bytes; it bounds the recursion.
 const PATTERN_BYTES_MAX: usize = 4096;
 
@@ -17,9 +33,19 @@ pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
     matches(pattern, text, Case::Sensitive)
 }
 
+/// As [`wildmatch`], where a slash is a byte like others: `*` and `?` take it, as they do in
+/// pathspecs (gitglossary, "pathspec").
+pub fn wildmatch_any(pattern: &[u8], text: &[u8]) -> bool {
+    compare(pattern, text, How { case: Case::Sensitive, slash: Slash::Byte })
+}
+
 /// Whether the whole text fits the pattern.
 pub(crate) fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
-    pattern.len() <= PATTERN_BYTES_MAX && walk(pattern, text, pattern, case) == Match::Yes
+    compare(pattern, text, How { case, slash: Slash::Border })
+}
+
+fn compare(pattern: &[u8], text: &[u8], how: How) -> bool {
+    pattern.len() <= PATTERN_BYTES_MAX && walk(pattern, text, pattern, how) == Match::Yes
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +59,18 @@ enum Match {
 }
 
 /// Matches `rest`, a tail of `pattern`.
-fn walk(pattern: &[u8], mut text: &[u8], mut rest: &[u8], case: Case) -> Match {
+fn walk(pattern: &[u8], mut text: &[u8], mut rest: &[u8], how: How) -> Match {
+    let How { case, slash } = how;
     while let Some((&wanted, behind)) = rest.split_first() {
         let Some((&byte, text_behind)) = text.split_first() else {
-            return if wanted == b'*' { star(pattern, text, rest, case) } else { Match::Never };
+            return if wanted == b'*' { star(pattern, text, rest, how) } else { Match::Never };
         };
         match wanted {
-            b'*' => return star(pattern, text, rest, case),
-            b'?' if byte == b'/' => return Match::No,
+            b'*' => return star(pattern, text, rest, how),
+            b'?' if byte == b'/' && slash == Slash::Border => return Match::No,
             b'?' => rest = behind,
             b'[' => match class(behind, byte, case) {
-                Some((true, behind)) if byte != b'/' => rest = behind,
+                Some((true, behind)) if byte != b'/' || slash == Slash::Byte => rest = behind,
                 Some(_) => return Match::No,
                 None => return Match::Never,
             },
@@ -62,17 +89,18 @@ fn walk(pattern: &[u8], mut text: &[u8], mut rest: &[u8], case: Case) -> Match {
 }
 
 /// Matches a run of stars, at which `stars` begins, and all behind it.
-fn star(pattern: &[u8], text: &[u8], stars: &[u8], case: Case) -> Match {
+fn star(pattern: &[u8], text: &[u8], stars: &[u8], how: How) -> Match {
     let count = stars.iter().take_while(|&&byte| byte == b'*').count();
     let rest = &stars[count..];
     let before = &pattern[..pattern.len() - stars.len()];
     let whole_component = (before.is_empty() || before.ends_with(b"/"))
         && (rest.is_empty() || rest.starts_with(b"/") || rest.starts_with(b"\\/"));
-    let crosses = count > 1 && whole_component;
+    let every_byte = how.slash == Slash::Byte;
+    let crosses = every_byte || count > 1 && whole_component;
     // "a/**/b" also means "a/b". Where that runs out of text, so does everything longer, which
     // keeps "**/**/**/…" from trying every combination.
-    if crosses && rest.starts_with(b"/") {
-        match walk(pattern, text, &rest[1..], case) {
+    if crosses && !every_byte && rest.starts_with(b"/") {
+        match walk(pattern, text, &rest[1..], how) {
             decided @ (Match::Yes | Match::Never) => return decided,
             Match::No | Match::NeverInComponent => {}
         }
@@ -83,12 +111,12 @@ fn star(pattern: &[u8], text: &[u8], stars: &[u8], case: Case) -> Match {
     }
     if !crosses && rest.starts_with(b"/") {
         return match memchr(b'/', text) {
-            Some(slash) => walk(pattern, &text[slash..], rest, case),
+            Some(slash) => walk(pattern, &text[slash..], rest, how),
             None => Match::Never,
         };
     }
     for at in 0..text.len() {
-        match walk(pattern, &text[at..], rest, case) {
+        match walk(pattern, &text[at..], rest, how) {
             Match::No if !crosses && text[at] == b'/' => return Match::NeverInComponent,
             Match::No => {}
             Match::NeverInComponent if crosses => {}
@@ -187,6 +215,21 @@ fn in_named_class(name: &[u8], byte: u8, case: Case) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_may_be_a_byte_like_others() {
+        for (fits, text, pattern) in [
+            (true, "foo/baz/bar", "foo*bar"),
+            (true, "foo/bar", "foo?bar"),
+            (true, "foo/bar", "foo[/]bar"),
+            (true, "a/b/c.txt", "*.txt"),
+            (false, "foo", "**/foo"),
+            (true, "a/foo", "**/foo"),
+            (false, "foo/baz/bar", "foo*baz"),
+        ] {
+            assert_eq!(wildmatch_any(pattern.as_bytes(), text.as_bytes()), fits, "{pattern}");
+        }
+    }
 
     // Cases from git's t/t3070-wildmatch.sh, columns "wildmatch" and "iwildmatch".
     #[test]
