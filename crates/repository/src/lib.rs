@@ -27,7 +27,7 @@ mod walk;
 pub use error::Error;
 pub use filter::{Filter, SparsePatterns};
 pub use memory::{MemoryPool, MemoryShare};
-pub use objects::{Commit, Object, Objects, Slot};
+pub use objects::{Commit, ContentStream, Object, Objects, PREFIX_DIGITS_MIN, Slot};
 pub use progress::{Progress, Silent, Stage};
 pub use repository::{RangeReads, Repository, Settings};
 pub use send::{PackPlan, PackRequest, PackStream, Reuse, plan};

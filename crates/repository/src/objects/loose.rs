@@ -1,12 +1,12 @@
 //! Loose objects: one zlib stream per object, its header inside.
 
-use std::io::Read as _;
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use flate2::bufread::ZlibDecoder;
 use object::{Kind, ObjectId};
-use storage::BlobStore;
+use storage::{BlobStore, OpenBlob};
 
 use super::delta_cache::Cached;
 use crate::error::{Error, Result};
@@ -16,6 +16,9 @@ const HEADER_BYTES_MAX: usize = 32;
 
 /// The tree of nothing, `tree 0` and a zero byte, as zlib's level 0 writes it.
 const EMPTY_TREE: &[u8] = b"\x78\x01\x01\x07\x00\xf8\xfftree 0\x00\x0a\x2c\x02\x01";
+
+/// Stored bytes read at a time: most objects in one read, large ones without being held.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Where a loose object lies under the objects directory.
 pub(crate) fn loose_name(id: &ObjectId) -> String {
@@ -29,7 +32,7 @@ pub(crate) struct Loose {
     pub kind: Kind,
     /// Bytes of content.
     pub size: u64,
-    decoder: ZlibDecoder<bytes::buf::Reader<Bytes>>,
+    decoder: ZlibDecoder<Pieces>,
     /// Content bytes that came out with the header.
     ahead: Vec<u8>,
 }
@@ -40,11 +43,11 @@ impl Loose {
         let name = loose_name(id);
         for store in stores {
             if let Some(blob) = store.open(&name)? {
-                return Loose::open(id, blob.read(0..blob.size())?).map(Some);
+                return Loose::open(id, Pieces::of(blob)).map(Some);
             }
         }
         match id.is_empty_tree() {
-            true => Loose::open(id, Bytes::from_static(EMPTY_TREE)).map(Some),
+            true => Loose::open(id, Pieces::at_hand(Bytes::from_static(EMPTY_TREE))).map(Some),
             false => Ok(None),
         }
     }
@@ -59,12 +62,13 @@ impl Loose {
         Ok(false)
     }
 
-    fn open(id: &ObjectId, bytes: Bytes) -> Result<Loose> {
-        let mut decoder = ZlibDecoder::new(bytes::Buf::reader(bytes));
+    fn open(id: &ObjectId, pieces: Pieces) -> Result<Loose> {
+        let mut decoder = ZlibDecoder::new(pieces);
         let mut header = [0; HEADER_BYTES_MAX];
         let mut filled = 0;
         loop {
-            let count = decoder.read(&mut header[filled..]).map_err(|e| bad(id, e.to_string()))?;
+            let read = decoder.read(&mut header[filled..]);
+            let count = read.map_err(|error| failed(id, &mut decoder, &error))?;
             filled += count;
             if let Some(end) = memchr::memchr(0, &header[..filled]) {
                 let (kind, size) = parse_header(&header[..end])
@@ -92,11 +96,16 @@ impl Loose {
         (&mut self.decoder)
             .take(rest)
             .read_to_end(&mut data)
-            .map_err(|error| bad(&self.id, error.to_string()))?;
+            .map_err(|error| failed(&self.id, &mut self.decoder, &error))?;
         if data.len() as u64 != self.size {
-            return Err(bad(&self.id, "its size is not what its header says".into()));
+            return Err(self.wrong_size());
         }
         Ok(Cached { kind: self.kind, data: Arc::new(data) })
+    }
+
+    /// What is wrong with an object that has more or less content than its header says.
+    pub fn wrong_size(&self) -> Error {
+        bad(&self.id, "its size is not what its header says".into())
     }
 
     /// The next content bytes; 0 at the end.
@@ -107,7 +116,70 @@ impl Loose {
             self.ahead.drain(..count);
             return Ok(count);
         }
-        self.decoder.read(buffer).map_err(|error| bad(&self.id, error.to_string()))
+        self.decoder.read(buffer).map_err(|error| failed(&self.id, &mut self.decoder, &error))
+    }
+}
+
+/// The stored bytes of one object, read as they are needed.
+struct Pieces {
+    /// `None`: nothing follows the piece at hand.
+    blob: Option<Arc<dyn OpenBlob>>,
+    /// Where the next piece begins.
+    next: u64,
+    piece: Bytes,
+    failed: Option<storage::Error>,
+}
+
+impl Pieces {
+    fn of(blob: Arc<dyn OpenBlob>) -> Self {
+        Pieces { blob: Some(blob), next: 0, piece: Bytes::new(), failed: None }
+    }
+
+    fn at_hand(piece: Bytes) -> Self {
+        Pieces { blob: None, next: 0, piece, failed: None }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.len().min(buffer.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl BufRead for Pieces {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let more = self.blob.as_ref().filter(|blob| self.next < blob.size());
+        if let Some(blob) = more.filter(|_| self.piece.is_empty()) {
+            let end = self.next.saturating_add(PIECE_BYTES);
+            match blob.read(self.next..end) {
+                // Shorter than it said: whoever reads on finds the stream cut.
+                Ok(piece) if piece.is_empty() => self.next = blob.size(),
+                Ok(piece) => {
+                    self.next += piece.len() as u64;
+                    self.piece = piece;
+                }
+                Err(error) => {
+                    let words = error.to_string();
+                    self.failed = Some(error);
+                    return Err(io::Error::other(words));
+                }
+            }
+        }
+        Ok(&self.piece)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.piece.advance(count);
+    }
+}
+
+/// The storage failed, or what it has is damaged.
+fn failed(id: &ObjectId, decoder: &mut ZlibDecoder<Pieces>, error: &io::Error) -> Error {
+    match decoder.get_mut().failed.take() {
+        Some(error) => error.into(),
+        None => bad(id, error.to_string()),
     }
 }
 

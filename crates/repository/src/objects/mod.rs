@@ -4,9 +4,11 @@
 //! for the life of the view, so that a set of objects is a bit per slot.
 
 mod blocks;
+mod content;
 mod delta_cache;
 mod graph;
 mod loose;
+mod names;
 mod pack_handle;
 mod pack_set;
 mod pack_sums;
@@ -25,9 +27,11 @@ use storage::BlobStore;
 use crate::error::{Error, Result};
 use crate::repository::Settings;
 
+pub use content::ContentStream;
 pub(crate) use delta_cache::{CACHE_BYTES_MIN, Cached, DeltaCache};
 pub(crate) use graph::{Generation, Recency, open_graph_in};
 pub(crate) use loose::{Loose, loose_name};
+pub use names::PREFIX_DIGITS_MIN;
 pub(crate) use pack_handle::PackHandle;
 pub(crate) use pack_handle::read_whole;
 pub(crate) use pack_set::PackSet;

@@ -5,6 +5,7 @@ mod bare;
 mod bitmaps;
 mod commit_graph;
 mod connectivity;
+mod content;
 mod damaged;
 mod far;
 mod forks;
