@@ -1,9 +1,10 @@
-//! What a Git server answers: advertisements, ls-refs, fetches, pushes, object-info.
+//! What a Git server answers: advertisements, ls-refs, fetches, pushes, object-info, archives.
 //!
 //! Floor 4: turns the messages of `wire` into work of `repository` and `storage`.
 //! Knows nothing of transports or callers: whoever runs an executor has already
 //! been let in, and hands over a reader, a [`wire::Sink`] and facts about the session.
 
+pub mod archive;
 mod checkout;
 mod error;
 mod hidden_refs;

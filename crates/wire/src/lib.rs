@@ -10,6 +10,7 @@
 //! gitprotocol-v2 and gitprotocol-capabilities.
 
 pub mod advertise;
+pub mod archive;
 pub mod capability;
 pub mod daemon;
 mod error;

@@ -41,6 +41,11 @@ pub struct Limits {
     pub filter_nesting_max: usize,
     /// Parts of one object filter, at every level together (256).
     pub filter_parts_max: usize,
+    /// `argument` lines of one request for an archive (64, as git).
+    pub archive_arguments_max: usize,
+    /// Bytes of a file whose content attributes change on its way into an archive, before and
+    /// after (128 MiB).
+    pub archive_converted_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -60,6 +65,8 @@ impl Default for Limits {
             push_options_max: 1_000,
             filter_nesting_max: 16,
             filter_parts_max: 256,
+            archive_arguments_max: 64,
+            archive_converted_bytes_max: 128 << 20,
         }
     }
 }

@@ -13,7 +13,7 @@ mod ls_refs;
 mod negotiate;
 mod object_info;
 mod progress;
-mod refs;
+pub(crate) mod refs;
 mod settings;
 mod wants;
 

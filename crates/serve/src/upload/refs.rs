@@ -13,7 +13,7 @@ use crate::{Error, HiddenRefs, Namespace};
 const SYMREF_DEPTH_MAX: usize = 5;
 
 /// One ref as it is shown.
-pub(super) struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// Its name inside the namespace.
     pub name: &'a BStr,
     /// The object it finally names.
@@ -24,7 +24,7 @@ pub(super) struct Shown<'a> {
 }
 
 /// A view of the refs through a namespace and the hidden patterns.
-pub(super) struct Refs<'a> {
+pub(crate) struct Refs<'a> {
     pub snapshot: &'a dyn RefSnapshot,
     pub namespace: &'a Namespace,
     pub hidden: &'a HiddenRefs,
@@ -140,7 +140,7 @@ impl Refs<'_> {
 }
 
 /// HEAD as it is shown.
-pub(super) struct ShownHead {
+pub(crate) struct ShownHead {
     pub id: Option<ObjectId>,
     pub symref_target: Option<BString>,
     pub peeled: Peeled,
@@ -148,7 +148,7 @@ pub(super) struct ShownHead {
 
 /// What an annotated tag finally names; `None` for anything else. `Err` only for damage:
 /// a ref to a missing object is shown without. What has to be looked up is kept in `found`.
-pub(super) fn peeled_id<'a, 'o>(
+pub(crate) fn peeled_id<'a, 'o>(
     objects: impl FnOnce() -> Result<&'o Objects, Error>,
     id: IdView<'_>,
     peeled: PeeledView<'a>,
