@@ -99,6 +99,9 @@ fn answer(
     if asked.service == Service::ReceivePack && !front.settings.receive_pack {
         return Err(format!("service not enabled: '{path}' takes no pushes over git://"));
     }
+    if asked.service == Service::UploadArchive && !front.settings.upload_archive {
+        return Err(format!("service not enabled: '{path}' gives no archives over git://"));
+    }
     let repository = RepositoryName::new(&asked.path).map_err(|error| error.to_string())?;
     let request = Request {
         repository,

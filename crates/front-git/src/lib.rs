@@ -18,6 +18,8 @@ use tokio::sync::{Semaphore, mpsc};
 pub struct GitSettings {
     /// Whether pushes are taken; whoever reaches the port is anybody.
     pub receive_pack: bool,
+    /// Whether archives are made (`git archive --remote`).
+    pub upload_archive: bool,
     /// How long a client may take to say what it wants.
     pub header_timeout: Duration,
     /// Silence in the middle of a conversation after which a client is let go.
@@ -32,6 +34,7 @@ impl Default for GitSettings {
     fn default() -> Self {
         GitSettings {
             receive_pack: false,
+            upload_archive: false,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),

@@ -34,7 +34,7 @@ pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Ro
     if *path == *b"/" {
         return Err(if read { NoRoute::Root } else { NoRoute::Method("GET, HEAD") });
     }
-    for service in [Service::UploadPack, Service::ReceivePack] {
+    for service in [Service::UploadPack, Service::ReceivePack, Service::UploadArchive] {
         let suffix = format!("/{}", service.name());
         if let Some(name) = path.strip_suffix(suffix.as_bytes()) {
             if method != Method::POST {
@@ -51,6 +51,10 @@ pub(crate) fn route(method: &Method, uri: &Uri, protocol: Protocol) -> Result<Ro
             None => file(name, "info/refs"),
             Some(value) => {
                 let service = Service::from_name(value.as_bytes()).ok_or(NoRoute::Service)?;
+                // Archives are asked for without a word before.
+                if service == Service::UploadArchive {
+                    return Err(NoRoute::Service);
+                }
                 smart(name, service, Exchange::Advertise, protocol)
             }
         };

@@ -1,4 +1,5 @@
-//! upload-pack and receive-pack over standard input and output: drop-ins for git's programs.
+//! upload-pack, receive-pack and upload-archive over standard input and output: drop-ins for git's
+//! programs.
 //!
 //! Floor 6: sees `host` and `wire`. The program runs with the rights of whoever started it,
 //! so any path of the machine may be named, and errors name it.

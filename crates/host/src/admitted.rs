@@ -6,6 +6,7 @@ use std::sync::Arc;
 use access::Level;
 use bstr::BString;
 use repository::Repository;
+use serve::archive::UploadArchive;
 use serve::hooks::HookEnvironment;
 use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings, RefUpdate};
 use serve::upload::UploadPack;
@@ -46,6 +47,7 @@ pub struct Admitted {
 pub(crate) struct Rooms {
     pub keeper: Arc<Keeper>,
     pub turns: Arc<Turns>,
+    pub archive_turns: Arc<Turns>,
     pub hub: Arc<Hub>,
     pub porter: Arc<Porter>,
 }
@@ -91,6 +93,7 @@ impl Admitted {
         let result = match service {
             Service::UploadPack => self.upload_pack(exchange, protocol, input, output),
             Service::ReceivePack => self.receive_pack(exchange, protocol, input, output),
+            Service::UploadArchive => self.upload_archive(input, output),
         };
         if let (Ok(outcome), Some(location)) = (&result, &self.location)
             && !outcome.updated.is_empty()
@@ -126,7 +129,7 @@ impl Admitted {
 
     /// Into the audit log.
     fn note(&self, service: Service, exchange: Exchange, result: &Result<Outcome, Error>) {
-        let reads = service == Service::UploadPack;
+        let reads = service != Service::ReceivePack;
         let Some(audit) = self.rooms.porter.audit() else { return };
         if exchange == Exchange::Advertise || (reads && !audit.notes_reads()) {
             return;
@@ -170,6 +173,23 @@ impl Admitted {
         }
         .run(input, output)?;
         (self.settings.memory_freed)();
+        Ok(Outcome::default())
+    }
+
+    fn upload_archive(
+        &self,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<Outcome, Error> {
+        UploadArchive {
+            repository: &self.repository,
+            limits: &self.settings.limits,
+            namespace: self.namespace()?,
+            gate: &self.rooms.archive_turns.gate(&self.request.caller),
+            variable: &*self.settings.variable,
+            now_seconds: (self.settings.now_seconds)(),
+        }
+        .run(input, output)?;
         Ok(Outcome::default())
     }
 

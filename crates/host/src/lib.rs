@@ -55,7 +55,7 @@ use audit::Entry;
 use bstr::BString;
 use catalogue::Found;
 use porter::Porter;
-use turns::Turns;
+use turns::{Turns, Work};
 use upkeep::Keeper;
 use watch::Hub;
 
@@ -67,6 +67,7 @@ pub struct Host {
     sessions: AtomicU64,
     keeper: Arc<Keeper>,
     turns: Arc<Turns>,
+    archive_turns: Arc<Turns>,
     hub: Arc<Hub>,
     attempts: Arc<Attempts>,
 }
@@ -81,11 +82,11 @@ impl Host {
     /// A host over a catalogue of repositories.
     pub fn new(catalogue: Catalogue, settings: Settings) -> Self {
         let keeper = Arc::new(Keeper::new(settings.upkeep.clone()));
-        let turns = Arc::new(Turns::new(
-            settings.turns.clone(),
-            settings.engine.memory.clone(),
-            settings.memory_freed,
-        ));
+        let turns = |work| {
+            let memory = settings.engine.memory.clone();
+            Arc::new(Turns::new(work, settings.turns.clone(), memory, settings.memory_freed))
+        };
+        let (turns, archive_turns) = (turns(Work::Fetches), turns(Work::Archives));
         let catalogue = Arc::new(catalogue);
         let hub = Arc::new(Hub::new(settings.watch.clone()));
         let attempts = Arc::new(Attempts::new(settings.attempts.clone()));
@@ -97,6 +98,7 @@ impl Host {
             sessions: AtomicU64::default(),
             keeper,
             turns,
+            archive_turns,
             hub,
             attempts,
         }
@@ -256,9 +258,9 @@ impl Host {
         let (found, known_as, place) = admitted?;
         let (mut settings, keeper) = (self.rules().settings.clone(), self.keeper.clone());
         settings.server.session_id = self.session_id();
-        let turns = self.turns.clone();
+        let (turns, archive_turns) = (self.turns.clone(), self.archive_turns.clone());
         let (hub, porter) = (self.hub.clone(), self.porter());
-        let rooms = Rooms { keeper, turns, hub, porter };
+        let rooms = Rooms { keeper, turns, archive_turns, hub, porter };
         Ok(Admitted::new(found, known_as, request, settings, place, rooms))
     }
 

@@ -82,10 +82,11 @@ impl Task {
 /// By which road a request came. Repositories may close a road to themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Road {
-    /// HTTP. Closed by `http.uploadpack`, `http.receivepack` and `http.getanyfile`
-    /// (git-http-backend(1)).
+    /// HTTP. Closed by `http.uploadpack`, `http.receivepack` and `http.getanyfile`; for those who have
+    /// not shown who they are, archives are opened by `http.uploadarchive` (git-http-backend(1)).
     Http,
-    /// git://. Closed by `daemon.uploadpack` and `daemon.receivepack` (git-daemon(1)).
+    /// git://. Closed by `daemon.uploadpack`, `daemon.receivepack` and `daemon.uploadarch`
+    /// (git-daemon(1)).
     Git,
     /// SSH, where everybody is somebody. Never closed.
     Ssh,
@@ -122,6 +123,7 @@ impl Request {
     /// Whether the repository's own configuration has turned this off. A setting that is no
     /// boolean turns off too: somebody meant to restrict something.
     pub(crate) fn check_allowed_by(&self, config: &Config) -> Result<(), Refusal> {
+        let mut opened = true;
         let key = match (self.road, &self.task) {
             (Road::Ssh | Road::Stdio, _) => return Ok(()),
             (Road::Http, Task::Smart { service: Service::UploadPack, .. } | Task::Watch { .. }) => {
@@ -129,11 +131,20 @@ impl Request {
             }
             (Road::Http, Task::Smart { service: Service::ReceivePack, .. }) => "http.receivepack",
             (Road::Http, Task::File { .. }) => "http.getanyfile",
+            (Road::Http, Task::Smart { service: Service::UploadArchive, .. }) => {
+                opened = self.caller.identity.is_some();
+                "http.uploadarchive"
+            }
             (Road::Git, Task::Smart { service: Service::ReceivePack, .. }) => "daemon.receivepack",
+            (Road::Git, Task::Smart { service: Service::UploadArchive, .. }) => "daemon.uploadarch",
             (Road::Git, _) => "daemon.uploadpack",
         };
         match config.bool(key) {
-            Ok(None | Some(true)) => Ok(()),
+            Ok(Some(true)) => Ok(()),
+            Ok(None) if opened => Ok(()),
+            Ok(None) => Err(Refusal::Forbidden {
+                words: format!("the repository's configuration does not turn this on ({key})"),
+            }),
             Ok(Some(false)) | Err(_) => Err(Refusal::Forbidden {
                 words: format!("the repository's configuration turns this off ({key})"),
             }),

@@ -21,6 +21,9 @@ use crate::request::network;
 pub struct TurnSettings {
     /// Fetches that are worked out at the same time.
     pub concurrent_fetches: usize,
+    /// Archives that are made at the same time. They are sent as they are made, so that a slow client
+    /// holds its turn; it waits in a line of its own.
+    pub concurrent_archives: usize,
     /// How long one waits for its turn before it is refused.
     pub wait_max: Duration,
 }
@@ -28,13 +31,41 @@ pub struct TurnSettings {
 impl Default for TurnSettings {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        TurnSettings { concurrent_fetches: 2 * processors, wait_max: Duration::from_secs(300) }
+        TurnSettings {
+            concurrent_fetches: 2 * processors,
+            concurrent_archives: 2 * processors,
+            wait_max: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What turns are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Fetches,
+    Archives,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Work::Fetches => "fetches",
+            Work::Archives => "archives",
+        }
+    }
+
+    fn concurrent(self, settings: &TurnSettings) -> usize {
+        match self {
+            Work::Fetches => settings.concurrent_fetches,
+            Work::Archives => settings.concurrent_archives,
+        }
     }
 }
 
 /// Hands out turns: to the caller with the fewest fetches at work, and among those to the one
 /// that has waited longest.
 pub(crate) struct Turns {
+    work: Work,
     settings: TurnSettings,
     memory: Arc<MemoryPool>,
     memory_freed: fn(),
@@ -109,9 +140,14 @@ impl Line {
 }
 
 impl Turns {
-    pub fn new(settings: TurnSettings, memory: Arc<MemoryPool>, memory_freed: fn()) -> Self {
+    pub fn new(
+        work: Work,
+        settings: TurnSettings,
+        memory: Arc<MemoryPool>,
+        memory_freed: fn(),
+    ) -> Self {
         let (line, changed) = Default::default();
-        Turns { settings, memory, memory_freed, line, changed }
+        Turns { work, settings, memory, memory_freed, line, changed }
     }
 
     /// The gate of one request.
@@ -125,7 +161,7 @@ impl Turns {
 
     /// The memory of the fetch whose turn it is; `None` when it is not.
     fn try_begin(&self, line: &mut Line, number: u64, bytes: usize) -> Option<MemoryShare> {
-        if line.working() >= self.settings.concurrent_fetches || line.before(number) > 0 {
+        if line.working() >= self.work.concurrent(&self.settings) || line.before(number) > 0 {
             return None;
         }
         let memory = self.memory.take(bytes)?;
@@ -166,8 +202,9 @@ impl FetchGate for Gate {
             }
             if begun.elapsed() >= turns.settings.wait_max {
                 return Err(Error::Refused(format!(
-                    "the server is busy with other fetches: no turn within {} seconds \
+                    "the server is busy with other {}: no turn within {} seconds \
                      (limits.fetch_wait_ms); try again later",
+                    turns.work.name(),
                     turns.settings.wait_max.as_secs_f64()
                 )));
             }
@@ -242,8 +279,8 @@ mod tests {
     }
 
     fn turns(concurrent_fetches: usize, wait_max: Duration, bytes: usize) -> Arc<Turns> {
-        let settings = TurnSettings { concurrent_fetches, wait_max };
-        Arc::new(Turns::new(settings, Arc::new(MemoryPool::new(bytes)), || ()))
+        let settings = TurnSettings { concurrent_fetches, concurrent_archives: 0, wait_max };
+        Arc::new(Turns::new(Work::Fetches, settings, Arc::new(MemoryPool::new(bytes)), || ()))
     }
 
     fn refused(turns: &Arc<Turns>, bytes: usize) -> Option<String> {

@@ -108,6 +108,9 @@ pub struct GitConfig {
     /// Take pushes.
     #[serde(default)]
     pub receive_pack: bool,
+    /// Make archives.
+    #[serde(default)]
+    pub upload_archive: bool,
 }
 
 /// The `[https]` table.
@@ -313,7 +316,11 @@ pub struct LimitsConfig {
     pub memory: Option<usize>,
     /// Fetches that are worked out at the same time.
     pub concurrent_fetches: Option<NonZeroUsize>,
-    /// How long a fetch waits for its turn, milliseconds.
+    /// Archives that are made at the same time.
+    pub concurrent_archives: Option<NonZeroUsize>,
+    /// Bytes of a file that attributes change on its way into an archive.
+    pub archive_converted_bytes_max: Option<u64>,
+    /// How long a fetch or an archive waits for its turn, milliseconds.
     pub fetch_wait_ms: Option<u64>,
     /// Objects one fetch may send.
     pub fetch_objects_max: Option<u64>,

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options),
         Command::UploadPack(options) => stdio::upload_pack(options),
         Command::ReceivePack(options) => stdio::receive_pack(options),
+        Command::UploadArchive(options) => stdio::upload_archive(options),
         Command::Maintain(options) => maintain::run(&options),
         Command::Repo(command) => repo::run(&command),
         Command::User(accounts) => accounts::run(accounts, accounts::user),

@@ -11,7 +11,7 @@ use front_stdio::{Invocation, Place};
 use host::{Catalogue, Exchange};
 use wire::Service;
 
-use crate::cli::{ReceivePackOptions, StoreOptions, UploadPackOptions};
+use crate::cli::{ReceivePackOptions, StoreOptions, UploadArchiveOptions, UploadPackOptions};
 use crate::config;
 use crate::store::{StoreUrl, StoresConfig, open_routes};
 
@@ -29,6 +29,9 @@ pub fn run_by_program_name() -> Option<ExitCode> {
         "git-upload-pack" => Some(UploadPackOptions::try_parse().map_or_else(usage, upload_pack)),
         "git-receive-pack" => {
             Some(ReceivePackOptions::try_parse().map_or_else(usage, receive_pack))
+        }
+        "git-upload-archive" => {
+            Some(UploadArchiveOptions::try_parse().map_or_else(usage, upload_archive))
         }
         _ => None,
     }
@@ -65,6 +68,19 @@ pub fn receive_pack(options: ReceivePackOptions) -> ExitCode {
         place,
         skip_connectivity_check: options.skip_connectivity_check,
         reject_thin: options.reject_thin_pack_for_testing,
+    }))
+}
+
+/// `upload-archive`.
+pub fn upload_archive(options: UploadArchiveOptions) -> ExitCode {
+    let place = place(&options.store, options.directory, false, false);
+    run(place.map(|place| Invocation {
+        service: Service::UploadArchive,
+        exchange: Exchange::Conversation,
+        timeout: None,
+        place,
+        skip_connectivity_check: false,
+        reject_thin: false,
     }))
 }
 

@@ -79,7 +79,8 @@ mod tests {
         {
             read_head(bad).expect_err("no request");
         }
-        let words = read_head(b"git-upload-archive\x1b /a\0").expect_err("unknown").to_string();
-        assert!(words.contains("service not enabled: 'git-upload-archive\\u{1b}'"), "{words}");
+        assert_eq!(read(b"git-upload-archive /a\0").0, Service::UploadArchive);
+        let words = read_head(b"git-upload-archives\x1b /a\0").expect_err("unknown").to_string();
+        assert!(words.contains("service not enabled: 'git-upload-archives\\u{1b}'"), "{words}");
     }
 }

@@ -2,21 +2,24 @@
 
 use bstr::ByteSlice as _;
 
-/// The two services a client can name.
+/// The services a client can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     /// Clone, fetch, ls-remote.
     UploadPack,
     /// Push.
     ReceivePack,
+    /// `git archive --remote`.
+    UploadArchive,
 }
 
 impl Service {
-    /// The name in URLs, requests and program names: `git-upload-pack`, `git-receive-pack`.
+    /// The name in URLs, requests and program names: `git-upload-pack` and its like.
     pub const fn name(self) -> &'static str {
         match self {
             Service::UploadPack => "git-upload-pack",
             Service::ReceivePack => "git-receive-pack",
+            Service::UploadArchive => "git-upload-archive",
         }
     }
 
@@ -25,6 +28,7 @@ impl Service {
         match name {
             b"git-upload-pack" => Some(Service::UploadPack),
             b"git-receive-pack" => Some(Service::ReceivePack),
+            b"git-upload-archive" => Some(Service::UploadArchive),
             _ => None,
         }
     }
@@ -60,10 +64,10 @@ impl Protocol {
     }
 
     /// The version a service really speaks: there is no v2 of push, and git
-    /// answers such a request with v0.
+    /// answers such a request with v0. Archives have no versions.
     pub fn of_service(self, service: Service) -> Self {
         match (service, self) {
-            (Service::ReceivePack, Protocol::V2) => Protocol::V0,
+            (Service::ReceivePack, Protocol::V2) | (Service::UploadArchive, _) => Protocol::V0,
             (_, version) => version,
         }
     }

@@ -52,6 +52,9 @@ pub enum Command {
     /// Answer one push on standard input and output, like git-receive-pack.
     #[command(name = "receive-pack")]
     ReceivePack(ReceivePackOptions),
+    /// Make one archive on standard input and output, like git-upload-archive.
+    #[command(name = "upload-archive")]
+    UploadArchive(UploadArchiveOptions),
     /// Parts of the server on their own, for measurements.
     #[command(hide = true, subcommand)]
     Dev(DevCommand),
@@ -332,6 +335,17 @@ pub struct ReceivePackOptions {
     /// Make a repository in the store when there is none of this name.
     #[arg(long)]
     pub create_on_push: bool,
+    /// The repository.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+/// Options of `packhorse upload-archive`: git's has none.
+#[derive(Debug, Parser)]
+#[command(name = "git-upload-archive", version)]
+pub struct UploadArchiveOptions {
+    #[command(flatten)]
+    pub store: StoreOptions,
     /// The repository.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,

@@ -121,6 +121,7 @@ pub(super) fn plan(options: &ServeOptions, given: &Given) -> Result<Plan, String
     set_limits(&file.limits, &mut settings, &mut http);
     let git = GitSettings {
         receive_pack: file.git.receive_pack,
+        upload_archive: file.git.upload_archive,
         header_timeout: http.header_timeout,
         idle_timeout: http.idle_timeout,
         drain_timeout: http.drain_timeout,
@@ -230,6 +231,10 @@ fn set_limits(limits: &LimitsConfig, settings: &mut Settings, http: &mut HttpSet
     let memory = limits.memory.unwrap_or_else(machine::shared_memory_bytes);
     settings.engine.memory = Arc::new(MemoryPool::new(memory));
     set(limits.concurrent_fetches.map(NonZeroUsize::get), &mut settings.turns.concurrent_fetches);
+    let concurrent_archives = limits.concurrent_archives.map(NonZeroUsize::get);
+    set(concurrent_archives, &mut settings.turns.concurrent_archives);
+    let converted = limits.archive_converted_bytes_max;
+    set(converted, &mut settings.limits.archive_converted_bytes_max);
     set(limits.fetch_wait_ms.map(Duration::from_millis), &mut settings.turns.wait_max);
     let budget = &mut settings.fetch_budget;
     budget.work_max = Some(FETCH_WORK_MAX);

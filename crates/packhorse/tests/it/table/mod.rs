@@ -31,6 +31,7 @@ const TABLE: &[Row] = &[
     ("atomic", scenarios::atomic),
     ("races", scenarios::races),
     ("empty", scenarios::empty),
+    ("archive", scenarios::archive),
     ("sha256", scenarios::sha256),
     ("big", scenarios::big),
     ("criss-cross", |door, name| scenarios::shape(door, name, Scenario::criss_cross(12))),
@@ -81,6 +82,7 @@ impl Place {
     fn new(git: &RealGit, store: Option<&str>) -> Self {
         // Off unless somebody turns it on.
         git.ok(git.root(), &["config", "--global", "uploadpack.allowFilter", "true"]);
+        git.ok(git.root(), &["config", "--global", "http.uploadarchive", "true"]);
         match store {
             Some(store) => Place::Store(store.replace("{}", &git.root().display().to_string())),
             None => {
@@ -132,7 +134,11 @@ impl Door {
         let mut command = packhorse(&git);
         command.args(["serve", "--create-on-push", "--listen", "127.0.0.1:0"]);
         let config = git.path("server.toml");
-        fs::write(&config, "[git]\nlisten = '127.0.0.1:0'\nreceive_pack = true\n").expect("a file");
+        fs::write(
+            &config,
+            "[git]\nlisten = '127.0.0.1:0'\nreceive_pack = true\nupload_archive = true\n",
+        )
+        .expect("a file");
         command.arg("--config").arg(&config);
         match &place {
             Place::Folder(folder) => command.arg(folder),

@@ -72,6 +72,18 @@ pub fn clone(door: &Door, name: &str) {
     assert_eq!(row.git.ok(&single, &["tag"]), "");
 }
 
+pub fn archive(door: &Door, name: &str) {
+    let row = Row::new(door, name);
+    let source = row.pushed(Scenario::odd_file_names());
+    let remote = format!("--remote={}", row.url);
+    let expected = row.git.ok_with_input(&source, &["archive", "main", "--prefix=a/"], b"").stdout;
+    let args = ["archive", &remote, "main", "--prefix=a/"];
+    let got = row.git.ok_with_input(row.git.root(), &args, b"").stdout;
+    assert!(got == expected, "{}", row.url);
+    let words = row.git.fail(row.git.root(), &["archive", &remote, "no-such-ref"]);
+    assert!(words.contains("no such ref: no-such-ref"), "{words}");
+}
+
 pub fn fetch(door: &Door, name: &str) {
     let row = Row::new(door, name);
     let source = row.pushed(Scenario::branchy(40));
