@@ -17,7 +17,8 @@ fn an_idle_server_is_small() {
     let (anonymous, resident) = (server.memory_kb("Anonymous"), server.memory_kb("Rss"));
     println!("idle: {anonymous} kB anonymous, {resident} kB resident");
     assert!(anonymous <= 6 << 10, "{anonymous} kB anonymous");
-    assert!(resident <= 24 << 10, "{resident} kB resident");
+    // Mostly pages of the program's own file, of which an unoptimised build has four times as many.
+    assert!(resident <= 40 << 10, "{resident} kB resident");
 }
 
 #[test]
