@@ -76,7 +76,7 @@ pub(super) fn read(words: &[BString]) -> Result<Asked, String> {
     let mut rest = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        if word == "--" {
+        if word == "--" || word == "--end-of-options" {
             rest.extend(words.cloned());
             break;
         }
@@ -209,6 +209,7 @@ mod tests {
         assert_eq!((all.verbose, all.worktree_attributes), (false, true));
         assert_eq!((all.level, all.format), (Some(12), "tar".into()));
         assert_eq!(words("--list"), Ok(Asked::List));
+        assert_eq!(words("--list --end-of-options"), Ok(Asked::List));
         assert_eq!(words("-l"), Ok(Asked::List));
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bstr::{BStr, ByteSlice as _};
 use object::{Kind, ObjectId};
-use repository::{Error as RepositoryError, MemoryShare, Objects};
+use repository::{Error as RepositoryError, MemoryPool, MemoryShare, Objects};
 
 use super::attributes::{Attributes, Found};
 use super::channel::Words;
@@ -31,8 +31,8 @@ pub(super) struct Contents<'a> {
     pub line_endings: LineEndings,
     /// Each path is told.
     pub verbose: bool,
-    /// What files in memory are counted with.
-    pub memory: MemoryShare,
+    /// What trees and files in memory are counted with.
+    pub memory: Arc<MemoryPool>,
 }
 
 /// Files of up to so many bytes are read whole.
@@ -53,13 +53,14 @@ struct Directory {
 }
 
 impl Contents<'_> {
-    /// Whether something in the tree is meant.
+    /// Whether something in the tree is meant; trees are counted with `memory`.
     pub fn any_fits(
         objects: &Objects,
         tree: &ObjectId,
         pathspec: &Pathspec,
+        memory: MemoryShare,
     ) -> Result<bool, Error> {
-        let mut walk = TreeWalk::new(objects, tree)?;
+        let mut walk = TreeWalk::new(objects, tree, memory)?;
         while let Some(node) = walk.next()? {
             let (is_tree, is_submodule) = (node.mode.is_tree(), node.mode.is_submodule());
             match pathspec.fit(walk.path.as_ref(), is_tree, is_submodule) {
@@ -73,7 +74,7 @@ impl Contents<'_> {
 
     /// Writes everything.
     pub fn write(
-        mut self,
+        self,
         mut attributes: Attributes,
         words: &dyn Words,
         archiver: &mut dyn Archiver,
@@ -88,7 +89,7 @@ impl Contents<'_> {
             writer.whole_name(path, &Node::directory(self.tree), None, Content::Nothing)?;
         }
         let objects = self.objects;
-        let mut walk = TreeWalk::new(objects, &self.tree)?;
+        let mut walk = TreeWalk::new(objects, &self.tree, self.memory.take_some(0, 0))?;
         let everything = self.pathspec.is_everything();
         let mut directories =
             vec![Directory { id: self.tree, path_bytes: 0, written: true, all: everything }];
@@ -135,9 +136,8 @@ impl Contents<'_> {
             if ignored {
                 continue;
             }
-            let content = self.content(path.as_ref(), &node, &found, words)?;
+            let (content, _memory) = self.content(path.as_ref(), &node, &found, words)?;
             writer.add(path.as_ref(), &node, self.settings.is_binary(&found), content)?;
-            self.memory.shrink_to(0);
         }
         writer.archiver.finish()
     }
@@ -151,16 +151,16 @@ impl Contents<'_> {
         }
     }
 
-    /// What a file holds in the archive.
+    /// What a file holds in the archive, and what it is counted with if it is large and changed.
     fn content(
-        &mut self,
+        &self,
         path: &BStr,
         node: &Node,
         found: &Found<'_>,
         words: &dyn Words,
-    ) -> Result<Content, Error> {
+    ) -> Result<(Content, Option<MemoryShare>), Error> {
         if node.mode.is_submodule() {
-            return Ok(Content::Nothing);
+            return Ok((Content::Nothing, None));
         }
         let id = node.id;
         let header = self.objects.header(&id)?;
@@ -176,12 +176,14 @@ impl Contents<'_> {
         let substitution = substitution.filter(|_| !is_link);
         if conversion.is_none() && substitution.is_none() {
             if size > SMALL_BYTES_MAX && !is_link {
-                return Ok(Content::Stream(self.objects.content(&id, Kind::Blob)?));
+                let stream = self.objects.content(&id, Kind::Blob)?;
+                return Ok((Content::Stream(stream), None));
             }
             if size > LINK_BYTES_MAX && is_link {
                 return Err(Error::Refused(format!("the link '{path}' has {size} bytes")));
             }
-            return Ok(Content::Whole(self.objects.read_expect(&id, Kind::Blob)?.data));
+            let object = self.objects.read_expect(&id, Kind::Blob)?;
+            return Ok((Content::Whole(object.data), None));
         }
         let most = self.settings.converted_bytes_max;
         if size > most {
@@ -191,10 +193,13 @@ impl Contents<'_> {
             )));
         }
         let needed = usize::try_from(size.saturating_mul(CONVERTED_COPIES)).unwrap_or(usize::MAX);
-        if size > SMALL_BYTES_MAX && !self.memory.grow(needed) {
-            let words = format!("the server has no memory left for '{path}' (limits.memory)");
-            return Err(Error::Refused(words));
-        }
+        let memory = match size > SMALL_BYTES_MAX {
+            true => Some(self.memory.take(needed).ok_or_else(|| {
+                let words = format!("the server has no memory left for '{path}' (limits.memory)");
+                Error::Refused(words)
+            })?),
+            false => None,
+        };
         let mut bytes = whole(self.objects, &id, size)?;
         if let Some(conversion) = conversion {
             let (converted, complaint) = conversion.apply(&id, bytes);
@@ -206,7 +211,7 @@ impl Contents<'_> {
         if let Some(substitution) = substitution {
             bytes = substitution.apply(bytes, most)?;
         }
-        Ok(Content::Whole(Arc::new(bytes)))
+        Ok((Content::Whole(Arc::new(bytes)), memory))
     }
 }
 

@@ -128,7 +128,7 @@ impl UploadArchive<'_> {
         let found = tree_ish::find(&objects, &refs, wanted.tree_ish.as_ref(), any)?;
         let now = i64::try_from(self.now_seconds).unwrap_or(i64::MAX);
         let time = time(&objects, wanted, &found, now)?;
-        let pathspec = pathspec(&objects, wanted, &found)?;
+        let pathspec = self.pathspec(&objects, wanted, &found)?;
 
         let substitution = match &found.commit {
             Some(commit) => Some(Substitution::of(&objects, &refs, commit, settings.abbreviate)?),
@@ -149,7 +149,7 @@ impl UploadArchive<'_> {
             substitution,
             line_endings: LineEndings::of(config)?,
             verbose: wanted.verbose,
-            memory: self.memory(),
+            memory: self.repository.settings().memory.clone(),
         };
         match format {
             Format::Tar => {
@@ -174,6 +174,23 @@ impl UploadArchive<'_> {
                 contents.write(attributes, channel, &mut zip)
             }
         }
+    }
+
+    /// The paths that are meant, each of which has to mean something.
+    fn pathspec(
+        &self,
+        objects: &Objects,
+        wanted: &Wanted,
+        found: &Found,
+    ) -> Result<Pathspec, Error> {
+        for path in &wanted.paths {
+            let alone = Pathspec::read(std::slice::from_ref(path)).map_err(Error::Refused)?;
+            if !Contents::any_fits(objects, &found.tree, &alone, self.memory())? {
+                let words = format!("pathspec '{path}' did not match any files");
+                return Err(Error::Refused(words));
+            }
+        }
+        Pathspec::read(&wanted.paths).map_err(Error::Refused)
     }
 
     /// Memory that is taken as it is needed.
@@ -218,18 +235,6 @@ fn time(objects: &Objects, wanted: &Wanted, found: &Found, now: i64) -> Result<i
         (None, Some(commit)) => Ok(objects.commit(commit)?.time),
         (None, None) => Ok(now),
     }
-}
-
-/// The paths that are meant, each of which has to mean something.
-fn pathspec(objects: &Objects, wanted: &Wanted, found: &Found) -> Result<Pathspec, Error> {
-    let pathspec = Pathspec::read(&wanted.paths).map_err(Error::Refused)?;
-    for path in &wanted.paths {
-        let alone = Pathspec::read(std::slice::from_ref(path)).map_err(Error::Refused)?;
-        if !Contents::any_fits(objects, &found.tree, &alone)? {
-            return Err(Error::Refused(format!("pathspec '{path}' did not match any files")));
-        }
-    }
-    Ok(pathspec)
 }
 
 /// The files of the system and of the user with attributes (gitattributes(5)).

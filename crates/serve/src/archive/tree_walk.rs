@@ -1,11 +1,11 @@
 //! Everything in a tree, one after the other, in the order git has it: a directory, then what is
-//! in it. Holds the trees on the way to where it stands, and no stack of calls.
+//! in it. Holds the trees on the way to where it stands, counted, and no stack of calls.
 
 use std::sync::Arc;
 
 use bstr::BString;
 use object::{EntryMode, Kind, ObjectId, TreeIter};
-use repository::{Error as RepositoryError, Objects};
+use repository::{Error as RepositoryError, MemoryShare, Objects};
 
 use super::entry::canonical;
 use crate::Error;
@@ -17,6 +17,8 @@ const DEPTH_MAX: usize = 2048;
 pub(super) struct TreeWalk<'a> {
     objects: &'a Objects,
     levels: Vec<Level>,
+    /// What the trees are counted with.
+    memory: MemoryShare,
     /// Where the walk stands, without a slash at its end.
     pub path: BString,
 }
@@ -46,8 +48,8 @@ impl Node {
 
 impl<'a> TreeWalk<'a> {
     /// A walk that stands before the first entry of a tree.
-    pub fn new(objects: &'a Objects, root: &ObjectId) -> Result<Self, Error> {
-        let mut walk = TreeWalk { objects, levels: Vec::new(), path: BString::default() };
+    pub fn new(objects: &'a Objects, root: &ObjectId, memory: MemoryShare) -> Result<Self, Error> {
+        let mut walk = TreeWalk { objects, levels: Vec::new(), memory, path: BString::default() };
         walk.enter(root)?;
         Ok(walk)
     }
@@ -69,6 +71,10 @@ impl<'a> TreeWalk<'a> {
             return Err(Error::Refused(words));
         }
         let tree = self.objects.read_expect(id, Kind::Tree)?.data;
+        if !self.memory.grow(tree.len()) {
+            let words = format!("the server has no memory left for '{}' (limits.memory)", self.path);
+            return Err(Error::Refused(words));
+        }
         if !self.levels.is_empty() {
             self.path.push(b'/');
         }
@@ -83,6 +89,8 @@ impl<'a> TreeWalk<'a> {
         while let Some(level) = self.levels.last_mut() {
             let mut entries = TreeIter::new(&level.tree[level.passed..], hash);
             let Some(entry) = entries.next() else {
+                let left = self.memory.bytes().saturating_sub(level.tree.len());
+                self.memory.shrink_to(left);
                 self.levels.pop();
                 continue;
             };

@@ -26,8 +26,9 @@ const BUILT_IN: &[u8] = b"[attr]binary -diff -merge -text\n";
 pub(super) struct Attributes {
     /// What counts least comes first.
     machine: Vec<Vec<Rule>>,
-    /// Of the directories on the way to where the walk stands, and their paths.
-    directories: Vec<(BString, Vec<Rule>)>,
+    /// Of the directories on the way to where the walk stands, and how many bytes of the path lead
+    /// there, with no slash at their end.
+    directories: Vec<(usize, Vec<Rule>)>,
     /// What counts most.
     repository: Vec<Rule>,
     /// Numbers of attributes that were named.
@@ -132,7 +133,7 @@ impl Attributes {
             }
             None => Vec::new(),
         };
-        self.directories.push((path.to_owned(), rules));
+        self.directories.push((path.len(), rules));
         if self.directories.len() == 1 {
             self.gather_macros();
         }
@@ -159,7 +160,10 @@ impl Attributes {
     pub fn of(&self, path: &BStr) -> Found<'_> {
         let mut found = Found { attributes: self, states: vec![None; self.numbers.len()] };
         let machine = self.machine.iter().map(|rules| (BStr::new(""), rules));
-        let directories = self.directories.iter().map(|(below, rules)| (below.as_ref(), rules));
+        let directories = self.directories.iter().map(|(bytes, rules)| {
+            let below = path.get(..*bytes).unwrap_or_default();
+            (BStr::new(below), rules)
+        });
         let all: Vec<(&BStr, &Vec<Rule>)> =
             machine.chain(directories).chain([(BStr::new(""), &self.repository)]).collect();
         for (below, rules) in all.into_iter().rev() {
@@ -235,7 +239,7 @@ pub(super) mod tests {
         for (path, text) in directories {
             let macros = attributes.directories.is_empty();
             let rules = attributes.rules(lines::read(text.as_bytes(), macros));
-            attributes.directories.push(((*path).into(), rules));
+            attributes.directories.push((path.len(), rules));
         }
         attributes.repository = attributes.rules(lines::read(repository.as_bytes(), true));
         attributes.gather_macros();
