@@ -12,8 +12,8 @@ use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host::{Caller, Catalogue, Exchange, Host, OwnerContext, Refusal, Request, Settings, Task};
-use host::{HookEnvironment, NameError, RepositoryName, Road};
+use host::{Caller, Catalogue, Exchange, Host, PathRules, Refusal, Request, Settings, Task};
+use host::{NameError, RepositoryName, Road};
 use wire::{Protocol, Service, Sink, WriteSink};
 
 use timed_input::TimedInput;
@@ -104,9 +104,6 @@ fn abandon(words: &str) {
 /// Exit status of git's programs when they give up.
 pub const FATAL: u8 = 128;
 
-/// As git's receive-pack has it (`receive.unpackLimit`).
-const UNPACK_LIMIT: u32 = 100;
-
 /// Input taken at a time, bytes.
 const INPUT_BYTES: usize = 64 << 10;
 
@@ -146,18 +143,11 @@ fn found(
             return Ok((catalogue(settings), RepositoryName::new(name.as_bytes())?));
         }
     };
-    let variable = &settings.variable;
-    let owner = OwnerContext {
-        assume_different_owner: variable("GIT_TEST_ASSUME_DIFFERENT_OWNER").is_some_and(|value| {
-            !matches!(value.as_encoded_bytes(), b"" | b"0" | b"false" | b"no")
-        }),
-        sudo_uid: variable("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
-        home: variable("HOME").map(PathBuf::from),
-    };
     // As in git, whoever only reads may read what is somebody else's.
-    let owner = (service != Service::UploadPack).then_some(owner);
-    let catalogue = Catalogue::of_any_path(strict, owner, settings);
-    let path = expand_user(&path, variable("HOME"));
+    let owner = (service != Service::UploadPack).then(|| settings.owner_context());
+    let rules = PathRules { strict, owner, ..PathRules::default() };
+    let catalogue = Catalogue::of_any_path(rules, settings);
+    let path = expand_user(&path, (settings.variable)("HOME"));
     Ok((catalogue, RepositoryName::local_path(&path)))
 }
 
@@ -168,24 +158,10 @@ fn expand_user(directory: &Path, home: Option<OsString>) -> PathBuf {
 
 /// The settings of a program that serves its own caller: its whole environment counts.
 fn process_settings(invocation: &Invocation) -> Settings {
-    let mut settings = Settings {
-        push_access: host::PushAccess::Anybody,
-        variable: std::sync::Arc::new(|name| std::env::var_os(name)),
-        hook_environment: HookEnvironment::of_this_process(),
+    Settings {
         skip_connectivity_check: invocation.skip_connectivity_check,
         reject_thin: invocation.reject_thin,
         create_on_push: matches!(invocation.place, Place::Named { create_on_push: true, .. }),
-        console: true,
-        unpack_limit: Some(UNPACK_LIMIT),
-        ..Settings::default()
-    };
-    if let Some(exec_path) = std::env::var_os("GIT_EXEC_PATH") {
-        settings.hook_environment.set_exec_path(Path::new(&exec_path));
+        ..Settings::of_this_process()
     }
-    if let Some(agent) = std::env::var_os("GIT_USER_AGENT") {
-        settings.server.agent = agent.as_encoded_bytes().into();
-    }
-    settings.server.sideband_all = std::env::var_os("GIT_TEST_SIDEBAND_ALL")
-        .is_some_and(|value| matches!(value.as_encoded_bytes(), b"1" | b"true" | b"yes" | b"on"));
-    settings
 }

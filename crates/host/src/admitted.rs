@@ -296,6 +296,20 @@ impl Admitted {
         Ok(WatchedRefs::new(subscription, view, still_may))
     }
 
+    /// The name of the repository, as it was asked for; of one that was named by a path, where it was found.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The most bytes of a fetch's request, as the repository has it (`http.maxRequestBuffer`).
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], in git's words, for what is no number.
+    pub fn request_bytes_max(&self) -> Result<Option<u64>, Refusal> {
+        let said = self.repository.config().unsigned("http.maxRequestBuffer");
+        said.map_err(|error| Refusal::Forbidden { words: error.to_string() })
+    }
+
     /// Opens the file a dumb client asked for.
     ///
     /// # Errors
@@ -303,7 +317,12 @@ impl Admitted {
     pub fn file(&self) -> Result<DumbFile, Refusal> {
         let not_found = || Refusal::NotFound { name: self.name.clone() };
         let Task::File { path } = &self.request.task else { return Err(not_found()) };
-        match dumb::open(&self.repository, path, self.settings.download_address) {
+        let namespace = self.namespace().map_err(|error| Refusal::Unavailable {
+            name: self.name.clone(),
+            reason: error.to_string(),
+        })?;
+        let lifetime = self.settings.download_address;
+        match dumb::open(&self.repository, path, &namespace, lifetime) {
             Ok(Some(file)) => Ok(file),
             Ok(None) => Err(not_found()),
             Err(error) => {

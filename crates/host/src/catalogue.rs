@@ -12,12 +12,12 @@ use std::time::SystemTime;
 
 use repository::Repository;
 use storage::{Parts, RepositoryStore, RoutedStore, Stored};
-use storage_disk::{Discovered, OpenOptions, OwnerContext};
+use storage_disk::{Discovered, OpenOptions};
 
 use crate::empty::standard_config;
 use crate::search::{Listed, search};
 use crate::settings::{Settings, Variable};
-use crate::{Location, Refusal, RepositoryName, creation};
+use crate::{Location, PathRules, Refusal, RepositoryName, creation};
 
 /// What is served.
 enum Served {
@@ -28,7 +28,7 @@ enum Served {
     /// Every repository of a store.
     Store(Arc<dyn RepositoryStore>),
     /// Whatever path the caller names; it runs with the rights of whoever started it.
-    AnyPath { strict: bool, owner: Option<OwnerContext> },
+    AnyPath(PathRules),
 }
 
 /// The repositories of a host.
@@ -104,10 +104,9 @@ impl Catalogue {
     }
 
     /// Any repository of this machine, by its path: for programs that serve one caller with
-    /// the caller's own rights. `strict` takes no guesses about `.git`; without `owner`, nobody asks whose a
-    /// repository is: nothing in it is run or changed then.
-    pub fn of_any_path(strict: bool, owner: Option<OwnerContext>, settings: &Settings) -> Self {
-        Self::new(Served::AnyPath { strict, owner }, settings)
+    /// the caller's own rights.
+    pub fn of_any_path(rules: PathRules, settings: &Settings) -> Self {
+        Self::new(Served::AnyPath(rules), settings)
     }
 
     fn new(served: Served, settings: &Settings) -> Self {
@@ -162,7 +161,7 @@ impl Catalogue {
                 listed.push(Listed { name: format!("{name}.git"), location });
             }
             Served::Store(store) => list_store(&**store, most, &mut listed),
-            Served::AnyPath { .. } => {}
+            Served::AnyPath(_) => {}
         }
         listed.retain(|one| !self.beside.leads_to(one.name.trim_end_matches(".git")));
         list_store(&self.beside, most, &mut listed);
@@ -177,7 +176,7 @@ impl Catalogue {
         let stored = stored_name(name).filter(|stored| self.beside.leads_to(stored));
         match &self.served {
             _ if let Some(stored) = stored => Some(Location::Named(stored)),
-            Served::AnyPath { .. } => None,
+            Served::AnyPath(_) => None,
             // Nothing else can be meant: a repository alone answers to any name of one part,
             // so that a URL that was written down holds wherever it was cloned to.
             Served::One { git_dir, .. } if !name.as_bytes().contains(&b'/') => {
@@ -219,8 +218,8 @@ impl Catalogue {
         location: Option<Location>,
     ) -> Result<Found, Refusal> {
         let not_found = || Refusal::NotFound { name: name.to_string() };
-        if let Served::AnyPath { strict, owner } = &self.served {
-            return self.find_path(name, *strict, owner.as_ref());
+        if let Served::AnyPath(rules) = &self.served {
+            return self.find_path(name, rules);
         }
         let location = location.ok_or_else(not_found)?;
         let repository = self.opened(&location).map_err(|error| match error {
@@ -231,28 +230,23 @@ impl Catalogue {
     }
 
     /// A path of the caller's own machine: errors are told in git's words, path and all.
-    fn find_path(
-        &self,
-        name: &RepositoryName,
-        strict: bool,
-        owner: Option<&OwnerContext>,
-    ) -> Result<Found, Refusal> {
+    fn find_path(&self, name: &RepositoryName, rules: &PathRules) -> Result<Found, Refusal> {
         let path =
             name.as_local_path().ok_or_else(|| Refusal::NotFound { name: name.to_string() })?;
-        let not_a_repository = |_| Refusal::Forbidden {
-            words: format!("'{}' does not appear to be a git repository", path.display()),
-        };
+        let not_a_repository = |_| Refusal::NotARepository { path: path.display().to_string() };
         let found: Discovered =
-            storage_disk::discover_with(path, strict).map_err(not_a_repository)?;
+            storage_disk::discover_with(path, rules.strict).map_err(not_a_repository)?;
         let parts = storage_disk::open(&found.git_dir, &self.options)
             .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
-        if let Some(owner) = owner {
+        if let Some(owner) = &rules.owner {
             storage_disk::check_owner(&found, &parts.config, owner)
                 .map_err(|error| Refusal::Forbidden { words: error.to_string() })?;
         }
+        rules.check(&found)?;
         let repository = Repository::open(parts, self.engine.clone());
+        let exported_name = rules.path_of(&found).display().to_string();
         let location = Some(Location::Directory(found.git_dir));
-        Ok(Found { repository, exported_name: name.to_string(), location })
+        Ok(Found { repository, exported_name, location })
     }
 
     /// Whether a push may make a repository of this name.
@@ -315,7 +309,7 @@ impl Catalogue {
     fn place_for(&self, name: &RepositoryName) -> Result<PathBuf, Refusal> {
         let place = match &self.served {
             Served::Folder(folder) => creation::place(folder, name),
-            Served::One { .. } | Served::AnyPath { .. } | Served::Store(_) => None,
+            Served::One { .. } | Served::AnyPath(_) | Served::Store(_) => None,
         };
         place.ok_or_else(|| Refusal::NotFound { name: name.to_string() })
     }

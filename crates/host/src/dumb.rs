@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bstr::BStr;
 use object::ObjectId;
 use repository::Repository;
-use serve::HiddenRefs;
+use serve::{HiddenRefs, Namespace};
 use storage::{PeeledView, TargetView};
 
 use crate::dumb_file::{Content, DumbFile, Freshness};
@@ -23,11 +23,12 @@ use crate::dumb_file::{Content, DumbFile, Freshness};
 pub(crate) fn open(
     repo: &Repository,
     path: &str,
+    namespace: &Namespace,
     elsewhere: Option<Duration>,
 ) -> Result<Option<DumbFile>, storage::Error> {
     match path {
-        "HEAD" => head(repo),
-        "info/refs" => refs(repo).map(Some),
+        "HEAD" => head(repo, namespace),
+        "info/refs" => refs(repo, namespace).map(Some),
         "objects/info/packs" => packs(repo).map(Some),
         "objects/info/alternates" | "objects/info/http-alternates" => {
             let name = path.strip_prefix("objects/").unwrap_or(path);
@@ -42,27 +43,32 @@ pub(crate) fn open(
     }
 }
 
-fn head(repo: &Repository) -> Result<Option<DumbFile>, storage::Error> {
-    let Some(head) = repo.refs().snapshot()?.get("HEAD".into())? else { return Ok(None) };
+fn head(repo: &Repository, namespace: &Namespace) -> Result<Option<DumbFile>, storage::Error> {
+    let name = namespace.stored(b"HEAD");
+    let Some(head) = repo.refs().snapshot()?.get(name.as_ref())? else { return Ok(None) };
     Ok(Some(DumbFile::text(match head.target.as_view() {
         TargetView::Id(id) => format!("{id}\n").into_bytes(),
-        TargetView::Symbolic(name) => [b"ref: ".as_slice(), name, b"\n"].concat(),
+        TargetView::Symbolic(name) => {
+            let shown = namespace.shown(name).unwrap_or(name);
+            [b"ref: ".as_slice(), shown, b"\n"].concat()
+        }
     })))
 }
 
-fn refs(repo: &Repository) -> Result<DumbFile, storage::Error> {
+fn refs(repo: &Repository, namespace: &Namespace) -> Result<DumbFile, storage::Error> {
     let hidden = HiddenRefs::from_config(repo.config(), "uploadpack");
     let snapshot = repo.refs().snapshot()?;
     let objects = repo.objects().map_err(storage_error)?;
     let mut lines = Vec::new();
     let mut failed = None;
-    snapshot.scan("refs/".into(), &mut |found| {
+    snapshot.scan(namespace.stored(b"refs/").as_ref(), &mut |found| {
         let TargetView::Id(id) = found.target else { return ControlFlow::Continue(()) };
         let id = id.to_id();
-        if hidden.hides(Some(found.name), found.name) {
+        let Some(shown) = namespace.shown(found.name) else { return ControlFlow::Continue(()) };
+        if hidden.hides(Some(shown), found.name) {
             return ControlFlow::Continue(());
         }
-        line(&mut lines, &id, found.name, b"");
+        line(&mut lines, &id, shown, b"");
         let peeled = match found.peeled {
             PeeledView::To(peeled) => Some(peeled.to_id()),
             PeeledView::NotATag => None,
@@ -75,7 +81,7 @@ fn refs(repo: &Repository) -> Result<DumbFile, storage::Error> {
             },
         };
         if let Some(peeled) = peeled {
-            line(&mut lines, &peeled, found.name, b"^{}");
+            line(&mut lines, &peeled, shown, b"^{}");
         }
         ControlFlow::Continue(())
     })?;
@@ -164,7 +170,13 @@ fn blob(
         Err(storage::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(Some(DumbFile { content, media_type, freshness, elsewhere: None }))
+    let modified = modified(repo, name);
+    Ok(Some(DumbFile { content, media_type, freshness, modified, elsewhere: None }))
+}
+
+/// When a file below the objects directory was changed last, where it is one of this machine.
+fn modified(repo: &Repository, name: &str) -> Option<SystemTime> {
+    std::fs::metadata(repo.local()?.objects_dir.join(name)).ok()?.modified().ok()
 }
 
 /// What git-annex has to know of a repository before it downloads from it: its uuid. Nothing
@@ -189,6 +201,7 @@ fn annex_object(repo: &Repository, key: &str) -> Result<Option<DumbFile>, storag
             content: Content::File { file, len },
             media_type: "application/octet-stream",
             freshness: Freshness::Forever,
+            modified: None,
             elsewhere: None,
         })),
         Ok(None) => Ok(None),

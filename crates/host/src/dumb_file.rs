@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use storage::OpenBlob;
@@ -37,6 +38,8 @@ pub struct DumbFile {
     pub media_type: &'static str,
     /// How long it may be kept.
     pub freshness: Freshness,
+    /// When it was changed last, of files of this machine.
+    pub modified: Option<SystemTime>,
     /// Where whoever asks may get it without this server, for a while.
     pub elsewhere: Option<String>,
 }
@@ -50,6 +53,7 @@ impl DumbFile {
             content: Content::Whole(body.into()),
             media_type: "text/plain; charset=utf-8",
             freshness: Freshness::Changes,
+            modified: None,
             elsewhere: None,
         }
     }

@@ -18,6 +18,30 @@ pub enum Refusal {
         /// What, and what to do about it.
         words: String,
     },
+    /// The service is off, as the repository or its server says; of git's own programs.
+    #[error("'{service}': service not enabled")]
+    NotEnabled {
+        /// Its name, without `git-`; `file` for files.
+        service: &'static str,
+    },
+    /// There is no repository at this path of the machine; the caller may name any.
+    #[error("'{path}' does not appear to be a git repository")]
+    NotARepository {
+        /// The path.
+        path: String,
+    },
+    /// Nobody said that the repository at this path may be served.
+    #[error("'{path}': repository not exported")]
+    NotExported {
+        /// The path, as it was found.
+        path: String,
+    },
+    /// The repository at this path lies in none of the directories that are served.
+    #[error("'{path}': not in directory list")]
+    NotListed {
+        /// The path, as it was found.
+        path: String,
+    },
     /// Whoever asks has to show who he is, or has shown something that proves nothing.
     #[error("{words}")]
     Unauthenticated {

@@ -92,6 +92,20 @@ pub enum Road {
     Ssh,
     /// The standard streams of a process that runs with the caller's rights. Never closed.
     Stdio,
+    /// HTTP, by way of a web server that starts a program for each request. Closed by the settings of
+    /// [`Road::Http`]; what holds without them is said here.
+    Cgi(Switch),
+    /// git://, with the rules of git-daemon(1): closed by the settings of [`Road::Git`] where they count.
+    Daemon(Switch),
+}
+
+/// Whether a service is there unless the repository says otherwise, and whether it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch {
+    /// What holds without a setting of the repository.
+    pub on: bool,
+    /// Whether such a setting counts.
+    pub repository_decides: bool,
 }
 
 impl Road {
@@ -102,6 +116,8 @@ impl Road {
             Road::Git => "git",
             Road::Ssh => "ssh",
             Road::Stdio => "stdio",
+            Road::Cgi(_) => "cgi",
+            Road::Daemon(_) => "daemon",
         }
     }
 }
@@ -123,22 +139,13 @@ impl Request {
     /// Whether the repository's own configuration has turned this off. A setting that is no
     /// boolean turns off too: somebody meant to restrict something.
     pub(crate) fn check_allowed_by(&self, config: &Config) -> Result<(), Refusal> {
-        let mut opened = true;
-        let key = match (self.road, &self.task) {
-            (Road::Ssh | Road::Stdio, _) => return Ok(()),
-            (Road::Http, Task::Smart { service: Service::UploadPack, .. } | Task::Watch { .. }) => {
-                "http.uploadpack"
-            }
-            (Road::Http, Task::Smart { service: Service::ReceivePack, .. }) => "http.receivepack",
-            (Road::Http, Task::File { .. }) => "http.getanyfile",
-            (Road::Http, Task::Smart { service: Service::UploadArchive, .. }) => {
-                opened = self.caller.identity.is_some();
-                "http.uploadarchive"
-            }
-            (Road::Git, Task::Smart { service: Service::ReceivePack, .. }) => "daemon.receivepack",
-            (Road::Git, Task::Smart { service: Service::UploadArchive, .. }) => "daemon.uploadarch",
-            (Road::Git, _) => "daemon.uploadpack",
-        };
+        let Some(key) = self.key() else { return Ok(()) };
+        if let Road::Cgi(switch) | Road::Daemon(switch) = self.road {
+            return self.check_switch(switch, key, config);
+        }
+        // Making archives costs more than sending what is stored.
+        let archive = matches!(&self.task, Task::Smart { service: Service::UploadArchive, .. });
+        let opened = !archive || self.road != Road::Http || self.caller.identity.is_some();
         match config.bool(key) {
             Ok(Some(true)) => Ok(()),
             Ok(None) if opened => Ok(()),
@@ -148,6 +155,39 @@ impl Request {
             Ok(Some(false)) | Err(_) => Err(Refusal::Forbidden {
                 words: format!("the repository's configuration turns this off ({key})"),
             }),
+        }
+    }
+
+    /// The setting by which a repository closes this road.
+    fn key(&self) -> Option<&'static str> {
+        let service = match &self.task {
+            Task::Smart { service, .. } => *service,
+            Task::Watch { .. } | Task::File { .. } => Service::UploadPack,
+        };
+        let is_file = matches!(self.task, Task::File { .. });
+        match (self.road, service) {
+            (Road::Ssh | Road::Stdio, _) => None,
+            (Road::Http | Road::Cgi(_), _) if is_file => Some("http.getanyfile"),
+            (Road::Http | Road::Cgi(_), Service::UploadPack) => Some("http.uploadpack"),
+            (Road::Http | Road::Cgi(_), Service::ReceivePack) => Some("http.receivepack"),
+            (Road::Http | Road::Cgi(_), Service::UploadArchive) => Some("http.uploadarchive"),
+            (Road::Git | Road::Daemon(_), Service::UploadPack) => Some("daemon.uploadpack"),
+            (Road::Git | Road::Daemon(_), Service::ReceivePack) => Some("daemon.receivepack"),
+            (Road::Git | Road::Daemon(_), Service::UploadArchive) => Some("daemon.uploadarch"),
+        }
+    }
+
+    /// As git's own programs do, which give up over a setting that is no boolean.
+    fn check_switch(&self, switch: Switch, key: &str, config: &Config) -> Result<(), Refusal> {
+        let said = match switch.repository_decides {
+            true => {
+                config.bool(key).map_err(|error| Refusal::Forbidden { words: error.to_string() })?
+            }
+            false => None,
+        };
+        match said.unwrap_or(switch.on) {
+            true => Ok(()),
+            false => Err(Refusal::NotEnabled { service: self.task.kind().0 }),
         }
     }
 }

@@ -11,7 +11,9 @@ use serve::ServerInfo;
 use serve::hooks::{HookEnvironment, HookLimits};
 use wire::Limits;
 
-use crate::{AttemptSettings, Audit, FetchBudget, TurnSettings, UpkeepSettings, WatchSettings};
+use crate::path_rules;
+use crate::{AttemptSettings, Audit, FetchBudget, OwnerContext};
+use crate::{TurnSettings, UpkeepSettings, WatchSettings};
 
 /// Who may push where there are no accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,37 @@ pub struct Settings {
     /// Called when much memory has just been freed, which an allocator may like to keep.
     pub memory_freed: fn(),
 }
+
+impl Settings {
+    /// The settings of a program that serves one caller with his own rights: its whole environment counts
+    /// (`GIT_CONFIG_*`, `GIT_NAMESPACE`, `GIT_COMMITTER_*`, …).
+    pub fn of_this_process() -> Self {
+        let mut settings = Settings {
+            push_access: PushAccess::Anybody,
+            variable: Arc::new(|name| std::env::var_os(name)),
+            hook_environment: HookEnvironment::of_this_process(),
+            console: true,
+            unpack_limit: Some(UNPACK_LIMIT),
+            ..Settings::default()
+        };
+        if let Some(agent) = std::env::var_os("GIT_USER_AGENT") {
+            settings.server.agent = agent.as_encoded_bytes().into();
+        }
+        settings.server.sideband_all =
+            std::env::var_os("GIT_TEST_SIDEBAND_ALL").is_some_and(|value| {
+                matches!(value.as_encoded_bytes(), b"1" | b"true" | b"yes" | b"on")
+            });
+        settings
+    }
+
+    /// Whose repositories such a program trusts (`safe.directory`).
+    pub fn owner_context(&self) -> OwnerContext {
+        path_rules::owner_context(&self.variable)
+    }
+}
+
+/// As git's receive-pack has it (`receive.unpackLimit`), objects.
+const UNPACK_LIMIT: u32 = 100;
 
 /// Looks up an environment variable.
 pub type Variable = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;

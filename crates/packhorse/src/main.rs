@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::UploadPack(options) => stdio::upload_pack(options),
         Command::ReceivePack(options) => stdio::receive_pack(options),
         Command::UploadArchive(options) => stdio::upload_archive(options),
+        Command::HttpBackend => stdio::http_backend(),
         Command::Maintain(options) => maintain::run(&options),
         Command::Repo(command) => repo::run(&command),
         Command::User(accounts) => accounts::run(accounts, accounts::user),

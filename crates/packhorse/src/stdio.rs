@@ -33,8 +33,15 @@ pub fn run_by_program_name() -> Option<ExitCode> {
         "git-upload-archive" => {
             Some(UploadArchiveOptions::try_parse().map_or_else(usage, upload_archive))
         }
+        // Its arguments do not count, as in git: a web server may hand a query over in them.
+        "git-http-backend" => Some(http_backend()),
         _ => None,
     }
+}
+
+/// `http-backend`.
+pub fn http_backend() -> ExitCode {
+    ExitCode::from(front_cgi::serve_process())
 }
 
 /// Says what is wrong with the arguments, or what `--help` asks for.

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("repository", 4),
     ("serve", 5),
     ("host", 6),
+    ("front-cgi", 7),
     ("front-http", 7),
     ("front-git", 7),
     ("front-ssh", 7),

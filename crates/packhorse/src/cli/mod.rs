@@ -55,6 +55,9 @@ pub enum Command {
     /// Make one archive on standard input and output, like git-upload-archive.
     #[command(name = "upload-archive")]
     UploadArchive(UploadArchiveOptions),
+    /// Answer one HTTP request for a web server, like git-http-backend: all is in the environment (CGI).
+    #[command(name = "http-backend")]
+    HttpBackend,
     /// Parts of the server on their own, for measurements.
     #[command(hide = true, subcommand)]
     Dev(DevCommand),

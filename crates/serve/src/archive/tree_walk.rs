@@ -72,7 +72,8 @@ impl<'a> TreeWalk<'a> {
         }
         let tree = self.objects.read_expect(id, Kind::Tree)?.data;
         if !self.memory.grow(tree.len()) {
-            let words = format!("the server has no memory left for '{}' (limits.memory)", self.path);
+            let words =
+                format!("the server has no memory left for '{}' (limits.memory)", self.path);
             return Err(Error::Refused(words));
         }
         if !self.levels.is_empty() {
