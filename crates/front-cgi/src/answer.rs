@@ -67,6 +67,10 @@ fn serve(variables: Variables<'_>, input: Box<dyn Read>, output: &File) -> Resul
     let admitted = admit(variables, &directory, &what)?;
     match what {
         What::NoService(name) => Err(told(403, "Forbidden", no_service(&name))),
+        // They are asked for without a word before.
+        What::Advertisement(Service::UploadArchive) => {
+            Err(told(403, "Forbidden", no_service(Service::UploadArchive.name())))
+        }
         What::File { path, kind } => send_file(&admitted, &path, kind, output),
         What::Advertisement(service) => {
             let head = smart_head(service, "advertisement");
@@ -104,12 +108,9 @@ fn no_way(no: NoWay, variables: Variables<'_>) -> Failure {
     }
 }
 
-/// Words about a service that is not there; git has one more than there is here.
+/// Words about a service that is not there.
 fn no_service(name: &str) -> String {
-    match name {
-        "git-upload-archive" => "Service not enabled: 'upload-archive'".to_owned(),
-        _ => format!("Unsupported service: '{name}'"),
-    }
+    format!("Unsupported service: '{name}'")
 }
 
 /// The version the client asks for; what the web server sets by itself wins.
@@ -134,8 +135,13 @@ fn admit(variables: Variables<'_>, directory: &[u8], what: &What) -> Result<Admi
         // Whether the repository is there is answered first.
         What::NoService(_) => Task::File { path: "HEAD".to_owned() },
     };
-    // Whoever the web server knows may push, if nobody said otherwise.
-    let on = !task.writes() || !user.is_empty();
+    // Whoever the web server knows may push and ask for archives, if nobody said otherwise.
+    let of_somebody = matches!(
+        what,
+        What::Advertisement(Service::ReceivePack | Service::UploadArchive)
+            | What::Round(Service::ReceivePack | Service::UploadArchive)
+    );
+    let on = !of_somebody || !user.is_empty();
     let identity = (!user.is_empty()).then(|| Identity {
         user: user.clone(),
         email: None,

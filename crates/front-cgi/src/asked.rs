@@ -110,12 +110,11 @@ fn split(path: &[u8], variables: Variables<'_>) -> Option<(usize, &'static str, 
         let stem = path.strip_suffix(name.as_bytes())?.strip_suffix(b"/")?;
         Some((stem.len(), "GET", What::File { path: name.to_owned(), kind }))
     };
-    for service in ["git-upload-pack", "git-receive-pack", "git-upload-archive"] {
-        let stem = path.strip_suffix(service.as_bytes()).and_then(|path| path.strip_suffix(b"/"));
+    for service in [Service::UploadPack, Service::ReceivePack, Service::UploadArchive] {
+        let name = service.name().as_bytes();
+        let stem = path.strip_suffix(name).and_then(|path| path.strip_suffix(b"/"));
         if let Some(stem) = stem {
-            let known = Service::from_name(service.as_bytes());
-            let what = known.map_or_else(|| What::NoService(service.to_owned()), What::Round);
-            return Some((stem.len(), "POST", what));
+            return Some((stem.len(), "POST", What::Round(service)));
         }
     }
     if let Some((at, method, plain)) = file("info/refs", FileKind::Text(PLAIN)) {
@@ -215,7 +214,7 @@ mod tests {
             ("GET", "/a/info/refs", "service=git-upload-pack", "Advertisement(UploadPack)"),
             ("GET", "/a/info/refs", "service=upload-pack", "NoService(\"upload-pack\")"),
             ("POST", "/a/git-receive-pack", "", "/srv/a Round(ReceivePack)"),
-            ("POST", "/a/git-upload-archive", "", "/srv/a NoService(\"git-upload-archive\")"),
+            ("POST", "/a/git-upload-archive", "", "/srv/a Round(UploadArchive)"),
             ("GET", "/a/git-upload-pack", "", "Method { allowed: \"POST\" }"),
             ("PUT", "/a/HEAD", "", "Method { allowed: \"GET, HEAD\" }"),
             ("POST", "/a/info/refs", "", "Method { allowed: \"GET, HEAD\" }"),

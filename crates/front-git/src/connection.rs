@@ -1,6 +1,6 @@
 //! One connection: what it asks for, and the answer.
 
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,44 +11,76 @@ use tokio::net::TcpStream;
 use wire::daemon::{DaemonRequest, HEAD_BYTES_MAX, read_head};
 use wire::{Service, WriteSink};
 
-use crate::Front;
+use crate::daemon::{self, Client};
+use crate::{Front, Place};
 
 /// Input taken at a time, bytes.
-const INPUT_BYTES: usize = 64 << 10;
+pub(crate) const INPUT_BYTES: usize = 64 << 10;
 
 /// Bytes of a client that are taken in although nobody reads them, so that it comes to read why.
 const DISCARDED_BYTES_MAX: u64 = 64 << 20;
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(front: Arc<Front>, mut stream: TcpStream, peer: SocketAddr) {
+/// How a conversation ended.
+pub(crate) enum Ended {
+    /// All was said.
+    Done,
+    /// Early, and the client knows why.
+    Told,
+    /// Early; words for the client.
+    Refused(String),
+}
+
+/// Serves one connection to its end; until it has said what it wants, it may be told to go.
+pub(crate) async fn serve(
+    front: Arc<Front>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+) {
     let (begun, idle_timeout) = (Instant::now(), front.settings.idle_timeout);
     // Without it small answers wait for the network; a stream that cannot have it still works.
     let _ = stream.set_nodelay(true);
-    let head = tokio::time::timeout(front.settings.header_timeout, head(&mut stream)).await;
+    if let Some(rules) = &front.daemon {
+        Client { host: &front.host, rules, peer: Some(peer) }.connected();
+    }
+    let head = tokio::time::timeout(front.settings.header_timeout, head(&mut stream));
+    let head = match place {
+        Place::Waited(_) => head.await,
+        Place::InCrowd(ref ticket, go) => tokio::select! {
+            head = head => {
+                ticket.stays();
+                head
+            }
+            _ = go => return,
+        },
+    };
     let message = match head {
         Ok(Ok(message)) => message,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no request"),
         Err(_) => return tracing::debug!(%peer, "the client says nothing"),
     };
     let answered = tokio::task::spawn_blocking(move || {
-        let stream = blocking(stream, &front)?;
-        let asked = read_head(&message);
-        let path = match &asked {
-            Ok(asked) => String::from_utf8_lossy(&asked.path).into_owned(),
-            Err(_) => String::new(),
+        let stream = blocking(stream, &front, &message)?;
+        let ended = match &front.daemon {
+            Some(rules) => {
+                let (input, output) = (stream.try_clone()?, stream.try_clone()?);
+                let client = Client { host: &front.host, rules, peer: Some(peer) };
+                client.answer(&message, Box::new(input), Box::new(output))
+            }
+            None => named(&front, &stream, peer, &message, begun),
         };
-        let done = asked
-            .map_err(|error| error.to_string())
-            .and_then(|asked| answer(&front, &stream, peer, asked));
-        let is_over = match &done {
-            Ok(is_over) => *is_over,
-            Err(words) => {
-                refuse(&stream, words);
+        let is_over = match ended {
+            // It may be gone already.
+            Ended::Done => {
+                let _ = stream.shutdown(Shutdown::Write);
+                true
+            }
+            Ended::Told => false,
+            Ended::Refused(words) => {
+                let _ = refuse(&mut &stream, &words);
                 false
             }
         };
-        let took_ms = begun.elapsed().as_millis() as u64;
-        tracing::info!(%peer, path, ok = done.is_ok(), took_ms, "git request");
         Ok::<_, io::Error>((!is_over).then_some(stream))
     });
     let left = match answered.await {
@@ -61,29 +93,61 @@ pub(crate) async fn serve(front: Arc<Front>, mut stream: TcpStream, peer: Socket
     }
 }
 
+/// Answers who asks for a repository by its name.
+fn named(
+    front: &Front,
+    stream: &std::net::TcpStream,
+    peer: SocketAddr,
+    message: &[u8],
+    begun: Instant,
+) -> Ended {
+    let asked = read_head(message);
+    let path = match &asked {
+        Ok(asked) => String::from_utf8_lossy(&asked.path).into_owned(),
+        Err(_) => String::new(),
+    };
+    let ended = asked
+        .map_err(|error| error.to_string())
+        .and_then(|asked| answer(front, stream, peer, asked))
+        .unwrap_or_else(Ended::Refused);
+    let took_ms = begun.elapsed().as_millis() as u64;
+    let ok = !matches!(ended, Ended::Refused(_));
+    tracing::info!(%peer, path, ok, took_ms, "git request");
+    ended
+}
+
 /// The first message: a pkt-line of no more bytes than such a thing has.
 async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
+    let mut message = vec![0; head_bytes(length)?];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+/// The length of a first message behind the four digits that say it.
+pub(crate) fn head_bytes(length: [u8; 4]) -> io::Result<usize> {
     let invalid = |words| io::Error::new(io::ErrorKind::InvalidData, words);
     let digits = Some(&length).filter(|length| length.iter().all(u8::is_ascii_hexdigit));
     let length = digits.and_then(|digits| std::str::from_utf8(digits).ok());
     let length = length.and_then(|digits| usize::from_str_radix(digits, 16).ok());
     let length = length.and_then(|length| length.checked_sub(4));
     let length = length.ok_or_else(|| invalid("this is not how git begins"))?;
-    if length > HEAD_BYTES_MAX {
-        return Err(invalid("the first message is too long"));
+    match length > HEAD_BYTES_MAX {
+        true => Err(invalid("the first message is too long")),
+        false => Ok(length),
     }
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
 }
 
-fn blocking(stream: TcpStream, front: &Front) -> io::Result<std::net::TcpStream> {
+fn blocking(stream: TcpStream, front: &Front, message: &[u8]) -> io::Result<std::net::TcpStream> {
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(front.settings.idle_timeout))?;
-    stream.set_write_timeout(Some(front.settings.idle_timeout))?;
+    let timeout = match front.daemon {
+        Some(_) => daemon::idle_timeout(message, front.settings.idle_timeout),
+        None => Some(front.settings.idle_timeout),
+    };
+    stream.set_read_timeout(timeout)?;
+    stream.set_write_timeout(timeout)?;
     Ok(stream)
 }
 
@@ -94,7 +158,7 @@ fn answer(
     stream: &std::net::TcpStream,
     peer: SocketAddr,
     asked: DaemonRequest,
-) -> Result<bool, String> {
+) -> Result<Ended, String> {
     let path = String::from_utf8_lossy(&asked.path).into_owned();
     if asked.service == Service::ReceivePack && !front.settings.receive_pack {
         return Err(format!("service not enabled: '{path}' takes no pushes over git://"));
@@ -125,19 +189,16 @@ fn answer(
         (stream.try_clone().map_err(second)?, stream.try_clone().map_err(second)?);
     let mut input = BufReader::with_capacity(INPUT_BYTES, input);
     match admitted.run(&mut input, &mut WriteSink::new(output)) {
-        Ok(_) => {
-            let _ = stream.shutdown(Shutdown::Write);
-            Ok(true)
-        }
+        Ok(_) => Ok(Ended::Done),
         // It has been told, or nobody is there to be told.
-        Err(error) if error.was_told() => Ok(false),
-        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(true),
+        Err(error) if error.was_told() => Ok(Ended::Told),
+        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(Ended::Done),
         Err(error) => Err(error.words_for_peer()),
     }
 }
 
 /// Says why, as git's clients understand it.
-fn refuse(mut stream: &std::net::TcpStream, words: &str) {
+pub(crate) fn refuse(output: &mut dyn Write, words: &str) -> io::Result<()> {
     let mut words = words.replace('\n', " ");
     let mut most = words.len().min(1000);
     while !words.is_char_boundary(most) {
@@ -145,8 +206,7 @@ fn refuse(mut stream: &std::net::TcpStream, words: &str) {
     }
     words.truncate(most);
     let line = format!("{:04x}ERR {words}", words.len() + 8);
-    // It may be gone already.
-    let _ = stream.write_all(line.as_bytes());
+    output.write_all(line.as_bytes())
 }
 
 /// Ends a connection on which the client may still be sending: closed on it, it would lose what it was

@@ -3,6 +3,7 @@
 mod accounts;
 mod cli;
 mod config;
+mod daemon;
 mod dev;
 mod listen;
 mod machine;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::UploadPack(options) => stdio::upload_pack(options),
         Command::ReceivePack(options) => stdio::receive_pack(options),
         Command::UploadArchive(options) => stdio::upload_archive(options),
+        Command::Daemon { arguments } => daemon::run(arguments),
         Command::HttpBackend => stdio::http_backend(),
         Command::Maintain(options) => maintain::run(&options),
         Command::Repo(command) => repo::run(&command),

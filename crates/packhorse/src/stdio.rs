@@ -12,8 +12,8 @@ use host::{Catalogue, Exchange};
 use wire::Service;
 
 use crate::cli::{ReceivePackOptions, StoreOptions, UploadArchiveOptions, UploadPackOptions};
-use crate::config;
 use crate::store::{StoreUrl, StoresConfig, open_routes};
+use crate::{config, daemon};
 
 /// How long one of these programs waits for another that has the key-value file open,
 /// milliseconds, unless a configuration file says otherwise.
@@ -35,6 +35,7 @@ pub fn run_by_program_name() -> Option<ExitCode> {
         }
         // Its arguments do not count, as in git: a web server may hand a query over in them.
         "git-http-backend" => Some(http_backend()),
+        "git-daemon" => Some(daemon::run(std::env::args_os().skip(1))),
         _ => None,
     }
 }

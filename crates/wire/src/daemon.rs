@@ -12,7 +12,7 @@ pub const HEAD_BYTES_MAX: usize = 8 << 10;
 pub struct DaemonRequest {
     /// The service.
     pub service: Service,
-    /// The path, which begins with a `/`.
+    /// The path, as it was sent.
     pub path: Vec<u8>,
     /// The host the client believes it talks to.
     pub host: Option<Vec<u8>>,
@@ -24,8 +24,21 @@ pub struct DaemonRequest {
 /// zero byte parameters that end with one each. The line feed old clients send is passed over.
 ///
 /// # Errors
-/// [`Error::Malformed`] for what is none; in its words, a service that is not known.
+/// [`Error::Malformed`] for what is none, or for a path that does not begin with a `/`; in its words, a
+/// service that is not known.
 pub fn read_head(message: &[u8]) -> Result<DaemonRequest, Error> {
+    let asked = read_any_head(message)?;
+    match asked.path.starts_with(b"/") {
+        true => Ok(asked),
+        false => Err(Error::Malformed("the path does not begin with a '/'".to_owned())),
+    }
+}
+
+/// [`read_head`], with a path that may begin with anything.
+///
+/// # Errors
+/// [`Error::Malformed`] for what is no first message; in its words, a service that is not known.
+pub fn read_any_head(message: &[u8]) -> Result<DaemonRequest, Error> {
     let malformed = |what: &str| Error::Malformed(what.to_owned());
     let (command, rest) = match message.split_once_str("\0") {
         Some((command, rest)) => (command, Some(rest)),
@@ -38,11 +51,10 @@ pub fn read_head(message: &[u8]) -> Result<DaemonRequest, Error> {
         let name: String = service.to_str_lossy().chars().take(50).collect();
         malformed(&format!("service not enabled: '{}'", name.escape_debug()))
     })?;
-    if !path.starts_with(b"/") {
-        return Err(malformed("the path does not begin with a '/'"));
-    }
     let mut parts = rest.unwrap_or_default().split(|byte| *byte == 0);
-    let host = parts.next().and_then(|host| host.strip_prefix(b"host=")).map(<[u8]>::to_vec);
+    let host = parts.next().filter(|part| part.len() >= 5);
+    let host = host.filter(|part| part[..5].eq_ignore_ascii_case(b"host="));
+    let host = host.map(|part| part[5..].to_vec());
     // An empty one stands before the parameters.
     let parameters = bstr::join(":", parts.filter(|part| !part.is_empty()));
     let protocol = Protocol::from_git_protocol(&parameters);

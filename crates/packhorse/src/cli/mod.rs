@@ -2,6 +2,7 @@
 
 mod accounts;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -58,6 +59,13 @@ pub enum Command {
     /// Answer one HTTP request for a web server, like git-http-backend: all is in the environment (CGI).
     #[command(name = "http-backend")]
     HttpBackend,
+    /// Serve git://, like git-daemon, with its options; `packhorse daemon --help` lists them.
+    #[command(disable_help_flag = true)]
+    Daemon {
+        /// Options, and directories.
+        #[arg(value_name = "OPTION|DIR", trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Parts of the server on their own, for measurements.
     #[command(hide = true, subcommand)]
     Dev(DevCommand),
