@@ -33,7 +33,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let options = match Options::read(arguments) {
         Ok(options) => options,
         Err(Wrong::Help) => {
-            println!("{USAGE}");
+            // Whoever reads no further has read enough.
+            let _ = writeln!(io::stdout(), "{USAGE}");
             return ExitCode::SUCCESS;
         }
         Err(Wrong::Usage) => {
