@@ -29,6 +29,12 @@ const SERVICES: &[Service] = &[
         packages: &["openssh-client", "openssh-server"],
     },
     Service {
+        name: "pebble",
+        can_be_missed: false,
+        programs: &["pebble", "pebble-challtestsrv"],
+        packages: &["pebble"],
+    },
+    Service {
         name: "ceph",
         can_be_missed: true,
         programs: &["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],

@@ -27,6 +27,11 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let version = request.version();
     let mut reply = match &front.speech {
+        Speech::Redirect { .. } | Speech::Plain
+            if let Some(reply) = front.settings.challenges.reply(&path) =>
+        {
+            reply
+        }
         Speech::Redirect { port } => secured(*port, &request),
         Speech::Plain => dispatch(front, peer, request).await,
         Speech::Tls(tls) => {

@@ -6,6 +6,7 @@
 //! queues, so that a slow client slows its own request down and holds little memory.
 
 mod answer;
+mod challenges;
 mod download;
 mod events;
 mod login;
@@ -20,5 +21,6 @@ mod stream;
 mod tls;
 mod welcome;
 
+pub use challenges::Challenges;
 pub use server::{HttpSettings, Server, Speech};
 pub use tls::{CertificateFiles, Tls, TlsError};

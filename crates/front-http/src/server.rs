@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::answer::answer;
+use crate::challenges::{ACME_TLS, Challenges};
 use crate::stream::TimedStream;
 use crate::tls::Tls;
 
@@ -39,6 +40,8 @@ pub struct HttpSettings {
     pub discarded_bytes_max: u64,
     /// Silence after which whoever watches is told that the connection is alive.
     pub heartbeat: Duration,
+    /// What certificate authorities find by HTTP.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Default for HttpSettings {
@@ -51,6 +54,7 @@ impl Default for HttpSettings {
             streams_per_connection_max: 32,
             discarded_bytes_max: 1 << 30,
             heartbeat: Duration::from_secs(30),
+            challenges: Arc::default(),
         }
     }
 }
@@ -179,6 +183,8 @@ async fn connection(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, watc
         _ = async { stopping.wait_for(|stops| *stops).await.is_ok() } => return,
     };
     match shaken {
+        // An authority has seen what it came for.
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {}
         Ok(Ok(stream)) => speak(front, stream, peer, watcher).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
         Err(_) => tracing::debug!(%peer, "the client says nothing"),
@@ -189,7 +195,8 @@ async fn speak<S>(front: Arc<Front>, stream: S, peer: SocketAddr, watcher: Watch
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let HttpSettings { header_timeout, idle_timeout, .. } = front.settings;
+    let (header_timeout, idle_timeout) =
+        (front.settings.header_timeout, front.settings.idle_timeout);
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())

@@ -14,6 +14,8 @@ use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
+use crate::challenges::{ACME_TLS, Challenges};
+
 /// How often it is looked whether the files are others.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,18 +49,19 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files for the first time.
+    /// Reads the files for the first time. `challenges` are for certificate authorities.
     ///
     /// # Errors
     /// [`TlsError`]. Later, what was read before goes on until it can be read again.
-    pub fn new(files: CertificateFiles) -> Result<Self, TlsError> {
+    pub fn new(files: CertificateFiles, challenges: Arc<Challenges>) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let resolver = Arc::new(Resolver::new(files, provider.clone())?);
         let versions = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::Form(resolver.files.chain.clone(), error.to_string()))?;
-        let mut config = versions.with_no_client_auth().with_cert_resolver(resolver.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let shown = Shown { certificate: resolver.clone(), challenges };
+        let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(shown));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
         Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), resolver, hsts_max_age: None })
     }
 
@@ -135,9 +138,20 @@ impl Resolver {
     }
 }
 
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+/// Which certificate is for whom.
+#[derive(Debug)]
+struct Shown {
+    certificate: Arc<Resolver>,
+    challenges: Arc<Challenges>,
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_authority = hello.alpn().is_some_and(|mut names| names.all(|name| name == ACME_TLS));
+        match is_authority {
+            true => self.challenges.certificate(hello.server_name()?),
+            false => Some(self.certificate.current()),
+        }
     }
 }
 

@@ -130,6 +130,58 @@ pub struct HttpsConfig {
     pub redirect: bool,
     /// Seconds for which browsers are told to come by HTTPS only.
     pub hsts_max_age: Option<u64>,
+    /// An authority that is asked for certificates.
+    pub acme: Option<AcmeConfig>,
+}
+
+/// The `[https.acme]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcmeConfig {
+    /// The names a certificate is for.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// Where the authority can reach whoever looks after the server: `mailto:` addresses.
+    #[serde(default)]
+    pub contact: Vec<String>,
+    /// The authority's terms are agreed to.
+    #[serde(default)]
+    pub terms_of_service_agreed: bool,
+    /// How it is shown that the names lead here.
+    #[serde(default)]
+    pub challenge: AcmeChallenge,
+    /// The authority: the URL of its directory.
+    pub directory: Option<String>,
+    /// What the authority's own HTTPS is trusted by, in PEM.
+    pub root: Option<PathBuf>,
+    /// The account that a new one there is bound to, as the authority has given it.
+    pub external_account_id: Option<String>,
+    /// Its key, in base64.
+    pub external_account_key: Option<String>,
+    /// Milliseconds after which the authority is asked again at the latest when nothing came.
+    pub retry_max_ms: Option<NonZeroU64>,
+}
+
+/// How it is shown that a name leads to this server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum AcmeChallenge {
+    /// At the port of HTTPS, 443 from outside.
+    #[default]
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// At the port of HTTP, 80 from outside.
+    #[serde(rename = "http-01")]
+    Http01,
+}
+
+impl AcmeChallenge {
+    /// Its name in the protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
+            AcmeChallenge::Http01 => "http-01",
+        }
+    }
 }
 
 /// The `[ssh]` table.
@@ -345,11 +397,14 @@ pub fn read(path: &Path) -> Result<FileConfig, String> {
         toml::from_str(&text).map_err(|error| format!("in '{}': {error}", path.display()))?;
     config.folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let FileConfig { access, audit, ssh, https, folder, .. } = &mut config;
+    let no_root = &mut None;
+    let acme_root = https.acme.as_mut().map_or(no_root, |acme| &mut acme.root);
     let files = [
         &mut access.file,
         &mut audit.file,
         &mut ssh.host_key,
         &mut https.certificate,
+        acme_root,
         &mut https.key,
     ];
     for file in files.into_iter().flatten() {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use object::{Checksum, HashKind};
 
-use crate::{Random, TempDir, wait_until};
+use crate::{Random, TempDir, free_port, wait_until};
 
 const ACCESS_KEY: &str = "packhorse";
 const SECRET_KEY: &str = "packhorse-secret";
@@ -214,11 +214,6 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 fn uuid(random: &mut Random) -> String {

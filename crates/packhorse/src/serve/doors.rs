@@ -44,7 +44,8 @@ impl Doors {
         let https = listen(&mut given, "https", address).await?;
         let https = match (https, &plan.https) {
             (Some(listener), Some(https)) => {
-                let mut tls = Tls::new(https.files.clone()).map_err(|error| error.to_string())?;
+                let mut tls = Tls::new(https.files.clone(), plan.http.challenges.clone())
+                    .map_err(|error| error.to_string())?;
                 tls.hsts_max_age = https.hsts_max_age;
                 Some((listener, tls))
             }

@@ -1,5 +1,6 @@
 //! `packhorse serve`: from options to a running server, and what it says at start.
 
+mod acme;
 mod doors;
 mod plan;
 mod roads;
@@ -75,11 +76,19 @@ fn serve(options: &ServeOptions, given: Given) -> Result<bool, String> {
         welcome(&plan, &listed, &doors);
         notify("READY=1");
         host.start_upkeep();
+        let acme = plan.https.as_ref().and_then(|https| https.acme.clone());
+        let certificates = async {
+            match acme {
+                Some(acme) => acme.keep(plan.http.challenges.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
         let served = doors.serve(&plan, &host, stop);
         tokio::pin!(served);
         let well = tokio::select! {
             well = &mut served => well,
             never = reload => match never {},
+            never = certificates => match never {},
         };
         Ok::<_, String>(well)
     });

@@ -15,6 +15,7 @@ use host::{
     WatchSettings,
 };
 
+use super::acme::AcmePlan;
 use super::roads::{HttpsPlan, SshPlan, https_plan, ssh_plan};
 use super::system::Given;
 use crate::cli::ServeOptions;
@@ -83,6 +84,10 @@ pub(super) fn plan(options: &ServeOptions, given: &Given) -> Result<Plan, String
         .listen
         .or(file.listen)
         .or_else(|| (https.is_none() && !given.has("http")).then(default_listen));
+    let acme = https.as_ref().and_then(|https| https.acme.as_ref());
+    if acme.is_some_and(AcmePlan::needs_http) && listen.is_none() && !given.has("http") {
+        return Err("http-01 is looked for by HTTP: listen has to say where that is".to_owned());
+    }
     let read_only = options.read_only || file.read_only;
     let allow_anonymous_push = options.allow_anonymous_push || file.allow_anonymous_push;
     let git_listen = options.git_listen.or(file.git.listen);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use front_http::{CertificateFiles, HttpSettings};
 use front_ssh::SshSettings;
 
+use super::acme::AcmePlan;
 use super::system::Given;
 use crate::cli::ServeOptions;
 use crate::config::{HttpsConfig, SshConfig};
@@ -33,6 +34,8 @@ pub(super) struct HttpsPlan {
     /// Whoever comes by HTTP is sent here.
     pub(super) redirect: bool,
     pub(super) hsts_max_age: Option<u64>,
+    /// Who is asked for certificates.
+    pub(super) acme: Option<AcmePlan>,
 }
 
 pub(super) fn ssh_plan(
@@ -64,13 +67,13 @@ pub(super) fn ssh_plan(
 }
 
 /// Where a server keeps what it made for itself (XDG Base Directory Specification).
-fn state_file(name: &str) -> Result<PathBuf, String> {
+pub(super) fn state_file(name: &str) -> Result<PathBuf, String> {
     let variable =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || variable("HOME").map(|home| home.join(".local/state"));
     let folder = variable("STATE_DIRECTORY")
         .or_else(|| variable("XDG_STATE_HOME").or_else(home).map(|state| state.join("packhorse")));
-    let folder = folder.ok_or("there is no HOME to keep a host key in; ssh.host_key says where")?;
+    let folder = folder.ok_or("there is no HOME to keep keys in; STATE_DIRECTORY says where")?;
     Ok(folder.join(name))
 }
 
@@ -87,13 +90,18 @@ pub(super) fn https_plan(
         |option: &Option<PathBuf>, config: &Option<PathBuf>| option.clone().or(config.clone());
     let chain = given(&options.tls_certificate, &config.certificate);
     let key = given(&options.tls_key, &config.key);
-    let (files, is_own) = match (chain, key) {
-        (Some(chain), Some(key)) => (CertificateFiles { chain, key }, false),
-        (None, None) => (own_certificate(listen)?, true),
+    let acme = config.acme.as_ref().map(AcmePlan::new).transpose()?;
+    let (files, is_own) = match (chain, key, &acme) {
+        (Some(chain), Some(key), None) => (CertificateFiles { chain, key }, false),
+        (None, None, Some(acme)) => (acme.files()?, false),
+        (None, None, None) => (own_certificate(listen)?, true),
+        (Some(_), Some(_), Some(_)) => {
+            return Err("HTTPS has a certificate, and https.acme asks for another".into());
+        }
         _ => return Err("HTTPS needs both a certificate and its key, or none of them".into()),
     };
     let HttpsConfig { redirect, hsts_max_age, .. } = *config;
-    Ok(Some(HttpsPlan { listen, files, is_own, redirect, hsts_max_age }))
+    Ok(Some(HttpsPlan { listen, files, is_own, redirect, hsts_max_age, acme }))
 }
 
 /// A certificate that this server made for itself, now or at an earlier start.
@@ -133,7 +141,7 @@ fn make_certificate(
     rcgen::generate_simple_self_signed(names)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

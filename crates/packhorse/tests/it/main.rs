@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)] // Figures, and why a test was skipped.
 
 mod accounts;
+mod acme;
 mod archive;
 mod bad_packs;
 mod bad_requests;

@@ -51,20 +51,43 @@ fn tls(
     authority: &str,
     certificate: &Path,
 ) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    tls_as(authority, certificate, "localhost", &[])
+}
+
+/// [`tls`], asking for a name and for protocols.
+fn tls_as(
+    authority: &str,
+    certificate: &Path,
+    name: &str,
+    protocols: &[&str],
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(certificate).expect("a file") {
         roots.add(certificate.expect("a certificate")).expect("a certificate");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("there are versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = "localhost".try_into().expect("a name");
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = name.to_owned().try_into().expect("a name");
     let client = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
     let stream = TcpStream::connect(authority).expect("the server listens");
     rustls::StreamOwned::new(client, stream)
+}
+
+/// The protocol that a handshake ends with; `None` when it fails.
+pub fn handshake(
+    authority: &str,
+    certificate: &Path,
+    name: &str,
+    protocols: &[&str],
+) -> Option<Vec<u8>> {
+    let mut stream = tls_as(authority, certificate, name, protocols);
+    stream.conn.complete_io(&mut stream.sock).ok()?;
+    stream.conn.alpn_protocol().map(<[u8]>::to_vec)
 }
 
 /// As [`send`], encrypted.
