@@ -16,14 +16,14 @@ use crate::raw::{git_head, packet, send_and_end};
 use crate::serving::packhorse;
 
 /// A running daemon; ended when it goes.
-struct Daemon {
+pub struct Daemon {
     child: Child,
     port: u16,
     log: PathBuf,
 }
 
 impl Daemon {
-    fn start(git: &RealGit, options: &[&str]) -> Self {
+    pub fn start(git: &RealGit, options: &[&str]) -> Self {
         Self::spawn(git, packhorse(git), options)
     }
 
@@ -64,11 +64,11 @@ impl Daemon {
         fs::read_to_string(&self.log).expect("a log")
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("git://127.0.0.1:{}{path}", self.port)
     }
 
-    fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 

@@ -389,19 +389,24 @@ print("http://127.0.0.1:%d/" % server.server_address[1], flush=True)
 server.serve_forever()
 "#;
 
+/// Starts it for the repositories in `srv`. Whoever gives a name and a password is known by it.
+pub fn web_server(git: &RealGit) -> ServerProcess {
+    let (ours, _) = programs(git);
+    let mut command = Command::new("python3");
+    git.isolate(&mut command);
+    for name in ["GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
+        command.env_remove(name);
+    }
+    command.args(["-c", WEB_SERVER]).arg(&ours).arg(git.path("srv"));
+    ServerProcess::spawn_http(command)
+}
+
 #[test]
 fn git_clones_and_pushes_through_a_web_server() {
     for version in [0, 2] {
         let git = RealGit::new().protocol(version);
         let origin = repository(&git);
-        let (ours, _) = programs(&git);
-        let mut command = Command::new("python3");
-        git.isolate(&mut command);
-        for name in ["GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
-            command.env_remove(name);
-        }
-        command.args(["-c", WEB_SERVER]).arg(&ours).arg(git.path("srv"));
-        let server = ServerProcess::spawn_http(command);
+        let server = web_server(&git);
         let url = format!("{}r.git", server.address());
         let clone = git.clone(&url, "clone", &["-q"]);
         git.fsck_strict(&clone);

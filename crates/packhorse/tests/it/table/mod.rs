@@ -10,12 +10,16 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use object::HashKind;
-use testkit::{Ceph, Postgres, RealGit, Scenario};
+use testkit::{Ceph, Postgres, RealGit, Scenario, ServerProcess};
 
+use crate::daemon::Daemon;
+use crate::http_backend::web_server;
 use crate::serving::{Serving, packhorse};
 use crate::ssh_client::SshClient;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packhorse");
+/// A user and a password, where a web server asks for them.
+const LOGIN: &str = "ann:secret";
 /// A repository of the other hash, which no push makes.
 const SHA256: &str = "of/sha256.git";
 
@@ -73,6 +77,10 @@ enum Way {
     Git(Serving),
     /// A server, by OpenSSH's client.
     Ssh(Serving, SshClient),
+    /// git-daemon's place, by git://.
+    Daemon(Daemon),
+    /// git-http-backend's place, behind a web server.
+    Cgi(ServerProcess),
     /// A program for each connection, started as ssh would start it on a host.
     Stdio,
 }
@@ -192,6 +200,22 @@ impl Door {
         Door { git, place, way: Way::Ssh(server, client) }
     }
 
+    /// git's own daemon, replaced. Nobody makes repositories by pushing to it.
+    fn daemon() -> Self {
+        let (git, place) = with_all_repositories();
+        let base = format!("--base-path={}", git.path("srv").display());
+        let enable = ["--enable=receive-pack", "--enable=upload-archive"];
+        let daemon = Daemon::start(&git, &[&base, "--export-all", enable[0], enable[1]]);
+        Door { git, place, way: Way::Daemon(daemon) }
+    }
+
+    /// git's own program for web servers, replaced.
+    fn cgi() -> Self {
+        let (git, place) = with_all_repositories();
+        let server = web_server(&git);
+        Door { git, place, way: Way::Cgi(server) }
+    }
+
     /// Programs that speak on standard input and output.
     fn stdio(store: Option<&str>) -> Self {
         let git = RealGit::new();
@@ -233,6 +257,8 @@ impl Door {
             Way::Https(server, _) => format!("https://{}/{name}", server.https_authority()),
             Way::Git(server) => server.git_url(name),
             Way::Ssh(server, _) => format!("ssh://git@{}/{name}", server.ssh_authority()),
+            Way::Daemon(daemon) => daemon.url(&format!("/{name}")),
+            Way::Cgi(server) => format!("http://{LOGIN}@{}/{name}", server.authority()),
             Way::Stdio => format!("ssh://host/{name}"),
         }
     }
@@ -241,7 +267,7 @@ impl Door {
     fn events(&self, name: &str) -> Option<String> {
         match &self.way {
             Way::Http(server) => Some(server.url(&format!("{name}/events"))),
-            Way::Https(..) | Way::Git(_) | Way::Ssh(..) | Way::Stdio => None,
+            _ => None,
         }
     }
 
@@ -253,10 +279,11 @@ impl Door {
                 let (authority, head) = (server.https_authority(), post(service, name, body.len()));
                 crate::raw::send_encrypted(&authority, certificate, &head, body).body
             }
-            Way::Git(server) => {
-                let head = crate::raw::git_head(service, name);
-                let sent = [head.as_bytes(), body].concat();
-                crate::raw::send_and_end(&server.git_authority(), &sent)
+            Way::Git(server) => git_round(&server.git_authority(), service, name, body),
+            Way::Daemon(daemon) => git_round(&daemon.authority(), service, name, body),
+            Way::Cgi(server) => {
+                let head = post_as_user(service, name, body.len());
+                crate::raw::send(server.authority(), &head, body).body
             }
             Way::Ssh(server, client) => {
                 let command = format!("git-{service} '{name}'");
@@ -286,7 +313,13 @@ impl Door {
                 let head = post(service, name, announced);
                 crate::raw::send_and_cut(server.authority(), &[head.as_bytes(), start].concat());
             }
-            Way::Git(_) | Way::Ssh(..) | Way::Stdio => drop(self.round(service, name, start)),
+            Way::Cgi(server) => {
+                let head = post_as_user(service, name, announced);
+                crate::raw::send_and_cut(server.authority(), &[head.as_bytes(), start].concat());
+            }
+            Way::Git(_) | Way::Daemon(_) | Way::Ssh(..) | Way::Stdio => {
+                drop(self.round(service, name, start))
+            }
         }
     }
 }
@@ -296,6 +329,29 @@ fn post(service: &str, name: &str, length: usize) -> String {
     let content_type = format!("application/x-git-{service}-request");
     let headers = [("Content-Type", content_type.as_str())];
     crate::raw::head("POST", &format!("/{name}/git-{service}"), &headers, Some(length))
+}
+
+/// A folder with an empty repository for every row.
+fn with_all_repositories() -> (RealGit, Place) {
+    let git = RealGit::new();
+    let place = Place::new(&git, None);
+    place.seed(&git);
+    for (name, _) in TABLE.iter().filter(|(name, _)| *name != "sha256") {
+        git.init_bare(format!("srv/of/{name}.git"));
+    }
+    (git, place)
+}
+
+/// [`post`], by somebody whom the web server knows.
+fn post_as_user(service: &str, name: &str, length: usize) -> String {
+    let head = post(service, name, length);
+    // LOGIN in base64.
+    head.replacen("\r\n", "\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n", 1)
+}
+
+fn git_round(authority: &str, service: &str, name: &str, body: &[u8]) -> Vec<u8> {
+    let head = crate::raw::git_head(service, name);
+    crate::raw::send_and_end(authority, &[head.as_bytes(), body].concat())
 }
 
 /// Every row of the table through one door; names what failed.
@@ -317,6 +373,16 @@ fn folder_over_http() {
 #[test]
 fn folder_over_stdio() {
     check(&Door::stdio(None));
+}
+
+#[test]
+fn folder_over_git_daemon() {
+    check(&Door::daemon());
+}
+
+#[test]
+fn folder_over_http_backend() {
+    check(&Door::cgi());
 }
 
 #[test]
