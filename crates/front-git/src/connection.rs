@@ -3,16 +3,19 @@
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use host::{Caller, Exchange, Refusal, RepositoryName, Request, Road, ServeError, Task};
-use tokio::io::AsyncReadExt as _;
+use bytes::Bytes;
+use host::{Caller, EventForm, EventStream, Exchange, Refusal, RepositoryName, Request, Road};
+use host::{ServeError, Task, WatchedRefs};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wire::daemon::{DaemonRequest, HEAD_BYTES_MAX, read_head};
 use wire::{Service, WriteSink};
 
 use crate::daemon::{self, Client};
-use crate::{Front, Place};
+use crate::{Front, GitSettings, Place};
 
 /// Input taken at a time, bytes.
 pub(crate) const INPUT_BYTES: usize = 64 << 10;
@@ -28,6 +31,23 @@ pub(crate) enum Ended {
     Told,
     /// Early; words for the client.
     Refused(String),
+}
+
+/// What became of a conversation.
+enum Conversed {
+    Ended(Ended),
+    /// The client is told what happens from now on.
+    Watches(Box<WatchedRefs>),
+}
+
+/// What is left to do for a connection, without a thread.
+enum Left {
+    /// Nothing.
+    Nothing,
+    /// To let the client read what it was told.
+    Leave(std::net::TcpStream),
+    /// To tell it what happens.
+    Watch(std::net::TcpStream, Box<WatchedRefs>),
 }
 
 /// Serves one connection to its end; until it has said what it wants, it may be told to go.
@@ -59,32 +79,34 @@ pub(crate) async fn serve(
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no request"),
         Err(_) => return tracing::debug!(%peer, "the client says nothing"),
     };
+    let watching = front.clone();
     let answered = tokio::task::spawn_blocking(move || {
         let stream = blocking(stream, &front, &message)?;
-        let ended = match &front.daemon {
+        let conversed = match &front.daemon {
             Some(rules) => {
                 let (input, output) = (stream.try_clone()?, stream.try_clone()?);
                 let client = Client { host: &front.host, rules, peer: Some(peer) };
-                client.answer(&message, Box::new(input), Box::new(output))
+                Conversed::Ended(client.answer(&message, Box::new(input), Box::new(output)))
             }
             None => named(&front, &stream, peer, &message, begun),
         };
-        let is_over = match ended {
-            // It may be gone already.
-            Ended::Done => {
+        Ok::<_, io::Error>(match conversed {
+            Conversed::Watches(watched) => Left::Watch(stream, watched),
+            Conversed::Ended(Ended::Done) => {
+                // It may be gone already.
                 let _ = stream.shutdown(Shutdown::Write);
-                true
+                Left::Nothing
             }
-            Ended::Told => false,
-            Ended::Refused(words) => {
+            Conversed::Ended(Ended::Told) => Left::Leave(stream),
+            Conversed::Ended(Ended::Refused(words)) => {
                 let _ = refuse(&mut &stream, &words);
-                false
+                Left::Leave(stream)
             }
-        };
-        Ok::<_, io::Error>((!is_over).then_some(stream))
+        })
     });
     let left = match answered.await {
-        Ok(Ok(Some(stream))) => leave(stream, idle_timeout).await,
+        Ok(Ok(Left::Leave(stream))) => leave(stream, idle_timeout).await,
+        Ok(Ok(Left::Watch(stream, watched))) => watch(stream, *watched, &watching).await,
         Ok(Err(error)) => Err(error),
         _ => Ok(()),
     };
@@ -100,20 +122,20 @@ fn named(
     peer: SocketAddr,
     message: &[u8],
     begun: Instant,
-) -> Ended {
+) -> Conversed {
     let asked = read_head(message);
     let path = match &asked {
         Ok(asked) => String::from_utf8_lossy(&asked.path).into_owned(),
         Err(_) => String::new(),
     };
-    let ended = asked
+    let conversed = asked
         .map_err(|error| error.to_string())
         .and_then(|asked| answer(front, stream, peer, asked))
-        .unwrap_or_else(Ended::Refused);
+        .unwrap_or_else(|words| Conversed::Ended(Ended::Refused(words)));
     let took_ms = begun.elapsed().as_millis() as u64;
-    let ok = !matches!(ended, Ended::Refused(_));
+    let ok = !matches!(conversed, Conversed::Ended(Ended::Refused(_)));
     tracing::info!(%peer, path, ok, took_ms, "git request");
-    ended
+    conversed
 }
 
 /// The first message: a pkt-line of no more bytes than such a thing has.
@@ -158,7 +180,7 @@ fn answer(
     stream: &std::net::TcpStream,
     peer: SocketAddr,
     asked: DaemonRequest,
-) -> Result<Ended, String> {
+) -> Result<Conversed, String> {
     let path = String::from_utf8_lossy(&asked.path).into_owned();
     if asked.service == Service::ReceivePack && !front.settings.receive_pack {
         return Err(format!("service not enabled: '{path}' takes no pushes over git://"));
@@ -188,11 +210,12 @@ fn answer(
     let (input, output) =
         (stream.try_clone().map_err(second)?, stream.try_clone().map_err(second)?);
     let mut input = BufReader::with_capacity(INPUT_BYTES, input);
-    match admitted.run(&mut input, &mut WriteSink::new(output)) {
-        Ok(_) => Ok(Ended::Done),
+    match admitted.converse(&mut input, &mut WriteSink::new(output)) {
+        Ok(None) => Ok(Conversed::Ended(Ended::Done)),
+        Ok(Some(watched)) => Ok(Conversed::Watches(Box::new(watched))),
         // It has been told, or nobody is there to be told.
-        Err(error) if error.was_told() => Ok(Ended::Told),
-        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(Ended::Done),
+        Err(error) if error.was_told() => Ok(Conversed::Ended(Ended::Told)),
+        Err(ServeError::Wire(wire::Error::HungUp)) => Ok(Conversed::Ended(Ended::Done)),
         Err(error) => Err(error.words_for_peer()),
     }
 }
@@ -207,6 +230,41 @@ pub(crate) fn refuse(output: &mut dyn Write, words: &str) -> io::Result<()> {
     words.truncate(most);
     let line = format!("{:04x}ERR {words}", words.len() + 8);
     output.write_all(line.as_bytes())
+}
+
+/// Tells a client what happens, until it hangs up, takes nothing, or nothing more will.
+async fn watch(stream: std::net::TcpStream, watched: WatchedRefs, front: &Front) -> io::Result<()> {
+    let GitSettings { idle_timeout, heartbeat, .. } = front.settings;
+    stream.set_nonblocking(true)?;
+    let (mut read, mut write) = TcpStream::from_std(stream)?.into_split();
+    let mut events = EventStream::new(watched, EventForm::PACKETS);
+    let told = async {
+        while let Some(bytes) = next(&mut events, heartbeat).await {
+            tokio::time::timeout(idle_timeout, write.write_all(&bytes)).await??;
+        }
+        write.shutdown().await
+    };
+    let mut nowhere = tokio::io::sink();
+    tokio::select! {
+        told = told => told,
+        // It has nothing to say but that it goes.
+        gone = tokio::io::copy(&mut read, &mut nowhere) => gone.map(drop),
+    }
+}
+
+/// What comes next. Accounts are asked where a thread may wait.
+async fn next(events: &mut EventStream, heartbeat: Duration) -> Option<Bytes> {
+    let may_wait = events.asks_accounts();
+    let on_thread = |work: &mut dyn FnMut() -> Poll<Option<Bytes>>| match may_wait {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    };
+    let coming = std::future::poll_fn(|context| on_thread(&mut || events.poll_bytes(context)));
+    match tokio::time::timeout(heartbeat, coming).await {
+        Ok(bytes) => bytes,
+        Err(_) if may_wait => Some(tokio::task::block_in_place(|| events.beat())),
+        Err(_) => Some(events.beat()),
+    }
 }
 
 /// Ends a connection on which the client may still be sending: closed on it, it would lose what it was

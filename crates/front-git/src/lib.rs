@@ -42,6 +42,8 @@ pub struct GitSettings {
     /// Connections that are open at the same time. Others wait until one ends; with [`DaemonSettings`] they
     /// are turned away.
     pub connections_max: usize,
+    /// Silence after which whoever watches is told that the connection is alive.
+    pub heartbeat: Duration,
 }
 
 impl Default for GitSettings {
@@ -53,6 +55,7 @@ impl Default for GitSettings {
             idle_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
             connections_max: 1024,
+            heartbeat: Duration::from_secs(30),
         }
     }
 }
@@ -130,6 +133,7 @@ impl Server {
         }
         stop.await;
         accepting.shutdown().await;
+        self.host.end_watching();
         drop(front);
         tokio::time::timeout(self.settings.drain_timeout, all_done.recv()).await.is_ok()
     }

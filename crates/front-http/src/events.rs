@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use host::{Cursor, ShownMove, Told, WatchedRefs};
+use host::{EventForm, EventStream, ShownMove, Told, WatchedRefs};
 use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use tokio::time::{Instant, Sleep, sleep};
@@ -24,80 +24,70 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::reply::Reply;
 use crate::response_body::ResponseBody;
 
-/// Bytes of events that are sent at once, about.
-const BATCH_BYTES: usize = 16 << 10;
+/// Events as browsers read them.
+const SERVER_SENT: EventForm = EventForm {
+    event: |bytes, told| {
+        let mut text = String::new();
+        write_event(&mut text, told);
+        bytes.extend_from_slice(text.as_bytes());
+    },
+    cursor: |bytes, cursor| bytes.extend_from_slice(format!("id: {cursor}\n\n").as_bytes()),
+    heartbeat: b":\n\n",
+};
 
 /// The body of a response that goes on until somebody ends it.
-pub(crate) struct EventStream {
-    watched: WatchedRefs,
-    /// The cursor the client knows.
-    said: Option<Cursor>,
+pub(crate) struct EventBody {
+    events: EventStream,
     heartbeat: Duration,
     beat: Pin<Box<Sleep>>,
-    ended: bool,
 }
 
 /// Answers with what is told.
 pub(crate) fn reply(watched: WatchedRefs, heartbeat: Duration) -> Reply {
-    let stream = EventStream {
-        watched,
-        said: None,
-        heartbeat,
-        beat: Box::pin(sleep(heartbeat)),
-        ended: false,
-    };
-    let mut reply = Response::new(ResponseBody::Events(Box::new(stream)));
+    let mut reply = Response::new(body(watched, SERVER_SENT, heartbeat));
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that gather what they pass on (nginx) are asked not to.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    do_not_gather(&mut reply);
     reply
 }
 
-impl EventStream {
-    /// What comes next. Whether he may know of it is asked on a thread that may wait.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Told> {
-        match self.watched.asks_accounts() {
-            true => tokio::task::block_in_place(|| self.watched.poll_next(context)),
-            false => self.watched.poll_next(context),
-        }
-    }
+/// What is told, in a form.
+pub(crate) fn body(watched: WatchedRefs, form: EventForm, heartbeat: Duration) -> ResponseBody {
+    let events = EventStream::new(watched, form);
+    ResponseBody::Events(Box::new(EventBody {
+        events,
+        heartbeat,
+        beat: Box::pin(sleep(heartbeat)),
+    }))
+}
 
-    /// The next text to send; `None` at the end.
-    pub fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let mut text = String::new();
-        while text.len() < BATCH_BYTES && !self.ended {
-            match self.poll_next(context) {
-                Poll::Ready(told) => {
-                    self.ended = told == Told::End;
-                    write_event(&mut text, &told);
-                    self.said = Some(self.watched.cursor());
-                }
-                Poll::Pending => break,
+/// Proxies that gather what they pass on (nginx) are asked not to.
+pub(crate) fn do_not_gather(reply: &mut Reply) {
+    reply.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+}
+
+impl EventBody {
+    /// The next bytes to send; `None` at the end. Whether the client may know of it is asked on a thread that
+    /// may wait.
+    pub fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let may_wait = self.events.asks_accounts();
+        let polled = match may_wait {
+            true => tokio::task::block_in_place(|| self.events.poll_bytes(context)),
+            false => self.events.poll_bytes(context),
+        };
+        let bytes = match polled {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => {
+                std::task::ready!(self.beat.as_mut().poll(context));
+                Some(match may_wait {
+                    true => tokio::task::block_in_place(|| self.events.beat()),
+                    false => self.events.beat(),
+                })
             }
-        }
-        if text.is_empty() {
-            std::task::ready!(self.beat.as_mut().poll(context));
-            match tokio::task::block_in_place(|| self.watched.still_may()) {
-                true => text.push_str(":\n\n"),
-                false => {
-                    self.ended = true;
-                    write_event(&mut text, &Told::End);
-                }
-            }
-        }
-        let now = self.watched.cursor();
-        if self.said != Some(now) && !self.ended {
-            // What was passed over need not be passed over again.
-            let _ = write!(text, "id: {now}\n\n");
-            self.said = Some(now);
-        }
+        };
         self.beat.as_mut().reset(Instant::now() + self.heartbeat);
-        Poll::Ready(Some(text.into()))
+        Poll::Ready(bytes)
     }
 }
 
@@ -166,6 +156,8 @@ fn write_string(text: &mut String, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use host::Cursor;
+
     use super::*;
 
     #[test]

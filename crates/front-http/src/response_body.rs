@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use wire::Sink;
 
-use crate::events::EventStream;
+use crate::events::EventBody;
 use crate::reply::Reply;
 use crate::rope::Rope;
 
@@ -28,7 +28,7 @@ pub(crate) enum ResponseBody {
     /// What a thread writes, until it says that it is done.
     Stream(Option<mpsc::Receiver<Batch>>),
     /// What happens, until it ends.
-    Events(Box<EventStream>),
+    Events(Box<EventBody>),
 }
 
 /// What goes through the queue of a streamed response.
@@ -64,8 +64,8 @@ impl Body for ResponseBody {
             }
             ResponseBody::Stream(stream) => stream,
             ResponseBody::Events(events) => {
-                let text = std::task::ready!(events.poll_text(context));
-                return Poll::Ready(text.map(|text| Ok(Frame::data(text.into()))));
+                let bytes = std::task::ready!(events.poll_bytes(context));
+                return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes.into()))));
             }
         };
         let Some(queue) = stream else { return Poll::Ready(None) };

@@ -4,12 +4,13 @@ use std::io::{self, BufRead, BufReader, Write as _};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use host::{Admitted, Exchange, ServeError, Task};
+use host::{Admitted, EventForm, Exchange, ServeError, Task};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use wire::{Protocol, Service, Sink};
 
+use crate::events;
 use crate::reply::{Reply, no_cache, text};
 use crate::request_body::request_queue;
 use crate::response_body::{Responder, ResponseBody};
@@ -80,8 +81,15 @@ pub(crate) fn converse(
         true => service_header(service, &mut sink).map_err(ServeError::output),
         false => Ok(()),
     };
-    match result.and_then(|()| admitted.run(&mut *input, &mut sink)) {
-        Ok(_) => sink.finish(),
+    match result.and_then(|()| admitted.converse(&mut *input, &mut sink)) {
+        Ok(None) => sink.finish(),
+        // Nothing has been answered so far.
+        Ok(Some(watched)) => {
+            let mut reply = reply_head(service, exchange);
+            *reply.body_mut() = events::body(watched, EventForm::PACKETS, settings.heartbeat);
+            events::do_not_gather(&mut reply);
+            sink.finish_with(reply);
+        }
         // Dropping the sink cuts the response short, should anybody still read it.
         Err(ServeError::Output(_)) => {}
         Err(error) => {

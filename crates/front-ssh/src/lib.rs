@@ -43,6 +43,8 @@ pub struct SshSettings {
     pub connections_max: usize,
     /// Bytes after which keys are exchanged anew, each way (RFC 4253 section 9: at most 1 GiB).
     pub rekey_bytes: usize,
+    /// Silence after which whoever watches is told that the connection is alive.
+    pub heartbeat: Duration,
 }
 
 impl Default for SshSettings {
@@ -57,6 +59,7 @@ impl Default for SshSettings {
             drain_timeout: Duration::from_secs(30),
             connections_max: 1024,
             rekey_bytes: 1 << 30,
+            heartbeat: Duration::from_secs(30),
         }
     }
 }
@@ -160,6 +163,7 @@ impl Server {
             () = stop => {}
         }
         drop((listener, front));
+        self.host.end_watching();
         // Connections are gone already if nobody listens.
         let _ = stop_all.send(true);
         tokio::time::timeout(self.settings.drain_timeout, all_done.recv()).await.is_ok()

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use host::{Caller, Exchange, Refusal, RepositoryName, Request, Road, Task};
+use host::WatchedRefs;
+use host::{
+    Caller, EventForm, EventStream, Exchange, Refusal, RepositoryName, Request, Road, Task,
+};
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::runtime::Handle;
@@ -39,11 +42,12 @@ pub(crate) async fn serve(front: Arc<Front>, channel: Channel<Msg>, caller: Call
     let (read, write) = channel.split();
     let write = Arc::new(write);
     let idle_timeout = front.settings.idle_timeout;
+    let heartbeat = front.settings.heartbeat;
     let answered = {
         let write = write.clone();
         tokio::task::spawn_blocking(move || match asked {
             Asked::Greeting { is_terminal } => {
-                Ended::said(greeting(&front.host, &caller), is_terminal)
+                Conversed::Ended(Ended::said(greeting(&front.host, &caller), is_terminal))
             }
             Asked::Command { command, protocol } => {
                 run(&front, (read, write), caller, &command, protocol)
@@ -55,9 +59,58 @@ pub(crate) async fn serve(front: Arc<Front>, channel: Channel<Msg>, caller: Call
         output: String::new(),
         words: "the server failed; its log says why\n".into(),
     };
-    let ended = answered.await.unwrap_or_else(|_| failed());
+    let ended = match answered.await {
+        Ok(Conversed::Ended(ended)) => ended,
+        Ok(Conversed::Watches(read, watched)) => {
+            let events = EventStream::new(*watched, EventForm::PACKETS);
+            watch(read, &write, events, (heartbeat, idle_timeout)).await
+        }
+        Err(_) => failed(),
+    };
     // A client that takes nothing is not waited for.
     let _ = tokio::time::timeout(idle_timeout, end(&write, ended)).await;
+}
+
+/// What became of a command.
+enum Conversed {
+    Ended(Ended),
+    /// The client is told what happens from now on.
+    Watches(ChannelReadHalf, Box<WatchedRefs>),
+}
+
+/// Tells a client what happens, until it goes, takes nothing, or nothing more will.
+async fn watch(
+    mut read: ChannelReadHalf,
+    write: &ChannelWriteHalf<Msg>,
+    mut events: EventStream,
+    (heartbeat, idle_timeout): (Duration, Duration),
+) -> Ended {
+    let told = async {
+        while let Some(bytes) = next(&mut events, heartbeat).await {
+            let sent = tokio::time::timeout(idle_timeout, write.data_bytes(bytes)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                break;
+            }
+        }
+    };
+    let gone = async {
+        while !matches!(read.wait().await, None | Some(ChannelMsg::Eof | ChannelMsg::Close)) {}
+    };
+    tokio::select! {
+        () = told => {}
+        () = gone => {}
+    }
+    Ended::well()
+}
+
+/// What comes next. Accounts, of which there are some wherever SSH is, are asked where a thread may wait.
+async fn next(events: &mut EventStream, heartbeat: Duration) -> Option<Bytes> {
+    let coming =
+        std::future::poll_fn(|context| tokio::task::block_in_place(|| events.poll_bytes(context)));
+    match tokio::time::timeout(heartbeat, coming).await {
+        Ok(bytes) => bytes,
+        Err(_) => Some(tokio::task::block_in_place(|| events.beat())),
+    }
 }
 
 /// How a command ended.
@@ -99,21 +152,25 @@ fn run(
     caller: Caller,
     command: &[u8],
     protocol: Protocol,
-) -> Ended {
+) -> Conversed {
     let begun = Instant::now();
     let from = caller.address;
     let (service, path) = match read_command(command) {
         Ok(SshCommand::Git { service, path }) => (service, path),
-        Ok(SshCommand::Nothing) => return Ended::well(),
-        Err(error) => return Ended::fatal(UNKNOWN, &error.to_string()),
+        Ok(SshCommand::Nothing) => return Conversed::Ended(Ended::well()),
+        Err(error) => return Conversed::Ended(Ended::fatal(UNKNOWN, &error.to_string())),
     };
-    let ended = match RepositoryName::new(repository(&path)) {
+    let conversed = match RepositoryName::new(repository(&path)) {
         Ok(name) => converse(front, (read, write), caller, (service, name, protocol)),
-        Err(error) => Ended::fatal(FATAL, &error.to_string()),
+        Err(error) => Conversed::Ended(Ended::fatal(FATAL, &error.to_string())),
     };
     let (service, took_ms) = (service.name(), begun.elapsed().as_millis() as u64);
-    tracing::info!(?from, service, %path, status = ended.status, took_ms, "ssh request");
-    ended
+    let status = match &conversed {
+        Conversed::Ended(ended) => ended.status,
+        Conversed::Watches(..) => 0,
+    };
+    tracing::info!(?from, service, %path, status, took_ms, "ssh request");
+    conversed
 }
 
 /// The repository a path names: here, everybody's home is where repositories are.
@@ -127,7 +184,7 @@ fn converse(
     (read, write): (ChannelReadHalf, Arc<ChannelWriteHalf<Msg>>),
     caller: Caller,
     (service, repository, protocol): (Service, RepositoryName, Protocol),
-) -> Ended {
+) -> Conversed {
     let protocol = protocol.of_service(service);
     let task = Task::Smart { service, exchange: Exchange::Conversation, protocol };
     let admitted = match front.host.admit(Request { repository, task, caller, road: Road::Ssh }) {
@@ -137,22 +194,27 @@ fn converse(
                 Refusal::Unavailable { .. } => tracing::warn!(%refusal, "cannot serve"),
                 _ => tracing::info!(%refusal, "refused"),
             }
-            return Ended::fatal(FATAL, &refusal.words_for_peer());
+            return Conversed::Ended(Ended::fatal(FATAL, &refusal.words_for_peer()));
         }
     };
     let (runtime, timeout) = (Handle::current(), front.settings.idle_timeout);
     let mut input =
         Input { read, current: Bytes::new(), runtime: runtime.clone(), timeout, is_over: false };
     let mut output = Output { write, gathered: BytesMut::new(), runtime, timeout };
-    let ended = match admitted.run(&mut input, &mut output) {
+    let conversed = admitted.converse(&mut input, &mut output);
+    let flushed = output.flush();
+    let ended = match conversed {
+        Ok(Some(watched)) if flushed.is_ok() => {
+            return Conversed::Watches(input.read, Box::new(watched));
+        }
         Ok(_) => Ended::well(),
         Err(error) if error.was_told() => Ended { status: FATAL, ..Ended::well() },
         Err(error) => Ended::fatal(FATAL, &error.words_for_peer()),
     };
-    match output.flush() {
+    Conversed::Ended(match flushed {
         Ok(()) => ended,
         Err(_) => Ended { status: FATAL, ..ended },
-    }
+    })
 }
 
 /// What the client sends, for a thread.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host::{Caller, Catalogue, Exchange, Host, PathRules, Refusal, Request, Settings, Task};
-use host::{NameError, RepositoryName, Road};
+use host::{EventForm, EventStream, NameError, RepositoryName, Road, WatchedRefs};
 use wire::{Protocol, Service, Sink, WriteSink};
 
 use timed_input::TimedInput;
@@ -32,6 +32,8 @@ pub enum Place {
     Named {
         /// The name, as in a URL.
         name: String,
+        /// Whether others can have open what it is in while a client is told what happens there.
+        shared: bool,
         /// Makes the catalogue.
         catalogue: Box<dyn FnOnce(&Settings) -> Catalogue>,
         /// Make a repository when a push names one that does not exist.
@@ -104,6 +106,9 @@ fn abandon(words: &str) {
 /// Exit status of git's programs when they give up.
 pub const FATAL: u8 = 128;
 
+/// Silence after which whoever watches is told that the connection is alive.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
 /// Input taken at a time, bytes.
 const INPUT_BYTES: usize = 64 << 10;
 
@@ -114,6 +119,7 @@ fn serve(
     mut input: Box<dyn BufRead>,
     output: &mut dyn Sink,
 ) -> Result<(), Error> {
+    let can_watch = !matches!(invocation.place, Place::Named { shared: false, .. });
     let (catalogue, repository) = found(invocation.place, invocation.service, &settings)?;
     let host = Host::new(catalogue, settings);
     let request = Request {
@@ -127,8 +133,34 @@ fn serve(
         road: Road::Stdio,
     };
     let admitted = host.admit(request)?;
-    admitted.run(&mut *input, output)?;
+    let watched = match can_watch {
+        true => admitted.converse(&mut *input, output)?,
+        false => admitted.run(&mut *input, output).map(|_| None)?,
+    };
+    if let Some(watched) = watched {
+        drop(input);
+        end_with_input();
+        watch(watched, output)?;
+    }
     Ok(())
+}
+
+/// Tells the client what happens, until it takes no more, or nothing more will.
+fn watch(watched: WatchedRefs, output: &mut dyn Sink) -> Result<(), host::ServeError> {
+    let mut events = EventStream::new(watched, EventForm::PACKETS);
+    while let Some(bytes) = events.next_within(HEARTBEAT) {
+        output.send(bytes).and_then(|()| output.flush()).map_err(host::ServeError::output)?;
+    }
+    Ok(())
+}
+
+/// Ends the process when whoever started it closes its standard input: who watches has nothing to say but that.
+fn end_with_input() {
+    std::thread::spawn(|| {
+        // Whatever keeps it from being read ends it, too.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
 }
 
 /// Where to look, and for what.

@@ -4,14 +4,15 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use access::Level;
-use bstr::BString;
+use bstr::{BString, ByteSlice as _};
 use repository::Repository;
 use serve::archive::UploadArchive;
 use serve::hooks::HookEnvironment;
 use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings, RefUpdate};
 use serve::upload::UploadPack;
 use serve::{Error, Exchange, HiddenRefs, Namespace};
-use wire::{Protocol, Service, Sink};
+use wire::v2::WatchRequest;
+use wire::{PacketWriter, Protocol, Service, Sink};
 
 use crate::audit::{Entry, Moved, Refused};
 use crate::dumb;
@@ -21,7 +22,7 @@ use crate::settings::Settings;
 use crate::turns::Turns;
 use crate::upkeep::Keeper;
 use crate::watch::{Hub, StillMay, View, WatchedRefs};
-use crate::{Found, Location, Place, Refusal, Request, Task};
+use crate::{Found, Location, NoCursor, Place, Refusal, Request, Task};
 
 /// How long a nonce of ours is good over HTTP, where nothing ties it to a connection: the time somebody
 /// needs to unlock his key.
@@ -87,11 +88,58 @@ impl Admitted {
     /// has been told there, as far as the connection allowed; if not, it is to be told in the
     /// transport's own way, with [`Error::words_for_peer`].
     pub fn run(self, input: &mut dyn BufRead, output: &mut dyn Sink) -> Result<Outcome, Error> {
+        self.answer(false, input, output).map(|(outcome, _)| outcome)
+    }
+
+    /// [`Admitted::run`] for a front that can go on telling the client what happens, which is offered to it
+    /// then. What comes back is what it is to be told; nothing of that is in `output`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn converse(
+        mut self,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<Option<WatchedRefs>, Error> {
+        let can_watch = self.location.is_some() && self.settings.watch.subscribers_max > 0;
+        let (_, asked) = self.answer(can_watch, input, output)?;
+        let Some(WatchRequest { since, prefixes }) = asked else { return Ok(None) };
+        let watched = since
+            .map(|since| since.to_str_lossy().parse())
+            .transpose()
+            .map_err(|error: NoCursor| error.to_string())
+            .and_then(|since| {
+                self.request.task = Task::Watch { since, prefixes };
+                self.watch().map_err(|refusal| refusal.words_for_peer())
+            });
+        watched.map(Some).map_err(|words| {
+            let mut writer = PacketWriter::new(output);
+            match writer.err(&words).and_then(|()| writer.flush()) {
+                Ok(()) => Error::Told(Box::new(Error::Refused(words))),
+                Err(error) => Error::Output(error),
+            }
+        })
+    }
+
+    /// Runs a smart request to its end; with it, what the client wants to be told of then.
+    fn answer(
+        &self,
+        watch: bool,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<(Outcome, Option<WatchRequest>), Error> {
         let Task::Smart { service, exchange, protocol } = self.request.task else {
             return Err(Error::Refused("this request asks for a file".into()));
         };
+        let mut asked = None;
         let result = match service {
-            Service::UploadPack => self.upload_pack(exchange, protocol, input, output),
+            Service::UploadPack => {
+                let answered = self.upload_pack((exchange, protocol), watch, input, output);
+                answered.map(|request| {
+                    asked = request;
+                    Outcome::default()
+                })
+            }
             Service::ReceivePack => self.receive_pack(exchange, protocol, input, output),
             Service::UploadArchive => self.upload_archive(input, output),
         };
@@ -124,7 +172,7 @@ impl Admitted {
                 "failed"
             ),
         }
-        result
+        result.map(|outcome| (outcome, asked))
     }
 
     /// Into the audit log.
@@ -155,12 +203,12 @@ impl Admitted {
 
     fn upload_pack(
         &self,
-        exchange: Exchange,
-        protocol: Protocol,
+        (exchange, protocol): (Exchange, Protocol),
+        watch: bool,
         input: &mut dyn BufRead,
         output: &mut dyn Sink,
-    ) -> Result<Outcome, Error> {
-        UploadPack {
+    ) -> Result<Option<WatchRequest>, Error> {
+        let asked = UploadPack {
             repository: &self.repository,
             protocol,
             exchange,
@@ -170,10 +218,11 @@ impl Admitted {
             gate: &self.rooms.turns.gate(&self.request.caller),
             budget: &self.settings.fetch_budget,
             now: self.settings.now,
+            watch,
         }
         .run(input, output)?;
         (self.settings.memory_freed)();
-        Ok(Outcome::default())
+        Ok(asked)
     }
 
     fn upload_archive(

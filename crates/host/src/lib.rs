@@ -45,7 +45,8 @@ pub use settings::{PushAccess, Settings, Variable};
 pub use storage_disk::{OwnerContext, expand_user};
 pub use turns::TurnSettings;
 pub use upkeep::{UpkeepRequest, UpkeepSettings};
-pub use watch::{Cursor, NoCursor, ShownMove, Told, WatchSettings, WatchedRefs};
+pub use watch::WatchedRefs;
+pub use watch::{Cursor, EventForm, EventStream, NoCursor, ShownMove, Told, WatchSettings};
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

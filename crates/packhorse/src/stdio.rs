@@ -128,9 +128,11 @@ fn place(
     routes.retain(|(below, _)| storage::is_below(stem, below));
     routes.sort_by_key(|(below, _)| std::cmp::Reverse(below.len()));
     routes.truncate(1);
+    let shared = routes.iter().all(|(_, url)| url.is_shared());
     let store = Arc::new(open_routes(&routes, &stores)?);
     Ok(Place::Named {
         name,
+        shared,
         catalogue: Box::new(|settings| Catalogue::of_store(store, settings)),
         create_on_push,
     })

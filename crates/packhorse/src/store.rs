@@ -173,6 +173,15 @@ impl StoreUrl {
         store.map_err(|error| format!("cannot open '{self}': {error}"))
     }
 
+    /// Whether several programs can have it open at the same time.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            StoreUrl::KeyValueFile(_) => false,
+            StoreUrl::Postgres(_) | StoreUrl::Bucket(_) | StoreUrl::Folder(_) => true,
+            StoreUrl::Mixed(refs, objects) => refs.is_shared() && objects.is_shared(),
+        }
+    }
+
     /// Opens the store for objects of repositories whose refs are elsewhere.
     fn open_objects(&self, config: &StoresConfig) -> Result<Arc<dyn ObjectsStore>, String> {
         match self {

@@ -17,16 +17,53 @@ pub struct SentEvent {
 
 /// A connection that events come by.
 pub struct EventSource {
-    lines: BufReader<Chunks>,
+    lines: BufReader<Chunks<TcpStream>>,
     /// The last id that came.
     pub last_id: Option<String>,
 }
 
 /// The body of a response in chunks (RFC 9112, section 7.1).
-struct Chunks {
-    connection: BufReader<TcpStream>,
+struct Chunks<S> {
+    connection: BufReader<S>,
     left: u64,
     ended: bool,
+}
+
+/// The body of the answer to a request, which goes on for as long as it does.
+///
+/// # Errors
+/// Words with the status when it is not 200.
+pub fn long_answer(host: &str, head: &str, body: &[u8]) -> io::Result<impl Read + Send + 'static> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    stream.set_read_timeout(Some(super::HUNG))?;
+    long_answer_of(stream)
+}
+
+/// [`long_answer`], of a request that was sent over a connection.
+///
+/// # Errors
+/// As there.
+pub fn long_answer_of<S: Read + Send + 'static>(
+    stream: S,
+) -> io::Result<impl Read + Send + 'static> {
+    chunks(stream).map(|(_, chunks)| chunks)
+}
+
+/// The head of an answer, and what comes behind it.
+fn chunks<S: Read>(stream: S) -> io::Result<(String, Chunks<S>)> {
+    let mut connection = BufReader::with_capacity(4096, stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if connection.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(io::Error::other(head));
+    }
+    Ok((head, Chunks { connection, left: 0, ended: false }))
 }
 
 impl EventSource {
@@ -44,18 +81,8 @@ impl EventSource {
             "GET /{path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n{last}\r\n"
         )?;
         stream.set_read_timeout(Some(super::HUNG))?;
-        let mut connection = BufReader::with_capacity(4096, stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if connection.read_line(&mut head)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        if !head.starts_with("HTTP/1.1 200 ") {
-            return Err(io::Error::other(head));
-        }
+        let (head, chunks) = chunks(stream)?;
         assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
-        let chunks = Chunks { connection, left: 0, ended: false };
         let lines = BufReader::with_capacity(4096, chunks);
         Ok(EventSource { lines, last_id: last_id.map(str::to_owned) })
     }
@@ -127,7 +154,7 @@ impl SentEvent {
     }
 }
 
-impl Read for Chunks {
+impl<S: Read> Read for Chunks<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.left == 0 && !self.ended {
             // Waits here, where a timeout loses nothing; a line that has begun comes at once.

@@ -17,10 +17,11 @@ mod scenario;
 mod server;
 mod temp_dir;
 mod transcript;
+mod watch_source;
 
 pub use ceph::Ceph;
 pub use crashes::for_every_crash;
-pub use event_source::{EventSource, SentEvent};
+pub use event_source::{EventSource, SentEvent, long_answer, long_answer_of};
 pub use git::{GitOutput, RealGit};
 pub use patience::{HUNG, wait_until};
 pub use pebble::{Pebble, PebblePorts, free_port};
@@ -31,3 +32,4 @@ pub use server::ServerProcess;
 pub use storage::faulty;
 pub use temp_dir::TempDir;
 pub use transcript::{Transcript, check, render};
+pub use watch_source::{WatchSource, watch_request};

@@ -11,6 +11,7 @@ mod feed;
 mod hub;
 mod known;
 mod shown;
+mod stream;
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +23,7 @@ use storage::Target;
 pub(crate) use hub::Hub;
 pub use shown::{ShownMove, Told, WatchedRefs};
 pub(crate) use shown::{StillMay, View};
+pub use stream::{EventForm, EventStream};
 
 /// Bounds of what watching may cost.
 #[derive(Debug, Clone)]

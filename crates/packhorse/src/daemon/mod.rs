@@ -114,6 +114,7 @@ fn serve(options: &Options, log: &Log) -> Result<(), String> {
         idle_timeout: limit(options.timeout),
         drain_timeout: DRAIN,
         connections_max: options.connections_max.unwrap_or(usize::MAX),
+        ..GitSettings::default()
     };
     if options.inetd || options.serve {
         return inetd(options, &settings, &rules);

@@ -131,6 +131,7 @@ pub(super) fn plan(options: &ServeOptions, given: &Given) -> Result<Plan, String
         idle_timeout: http.idle_timeout,
         drain_timeout: http.drain_timeout,
         connections_max: http.connections_max,
+        heartbeat: http.heartbeat,
     };
     let ssh = ssh_plan(options.ssh_listen, &file.ssh, &http, given)?;
     if ssh.is_some() && settings.authority.is_none() {

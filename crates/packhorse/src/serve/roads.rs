@@ -59,6 +59,7 @@ pub(super) fn ssh_plan(
         sessions_max: config.sessions_max.unwrap_or(default.sessions_max),
         drain_timeout: http.drain_timeout,
         connections_max: http.connections_max,
+        heartbeat: http.heartbeat,
         rekey_bytes: config.rekey_bytes.map_or(default.rekey_bytes, NonZeroUsize::get),
     };
     let host_key =

@@ -78,6 +78,17 @@ fn tls_as(
     rustls::StreamOwned::new(client, stream)
 }
 
+/// Sends bytes over an encrypted connection; what comes back, for as long as it does.
+pub fn stream_encrypted(
+    authority: &str,
+    certificate: &Path,
+    bytes: &[u8],
+) -> impl std::io::Read + Send + 'static {
+    let mut stream = tls(authority, certificate);
+    stream.write_all(bytes).expect("the server reads");
+    stream
+}
+
 /// The protocol that a handshake ends with; `None` when it fails.
 pub fn handshake(
     authority: &str,

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use testkit::{Ceph, EventSource, HUNG, Postgres, RealGit, SentEvent};
+use testkit::{Ceph, EventSource, HUNG, Postgres, RealGit, SentEvent, WatchSource};
+use testkit::{wait_until, watch_request};
 
+use crate::raw::packet;
 use crate::serving::{Serving, packhorse};
 
 /// A folder with one repository, a clone of it, and a server.
@@ -204,6 +208,78 @@ fn silence_is_broken_by_heartbeats_and_so_many_may_subscribe() {
     assert_eq!(one.next_within(Duration::from_secs(1)).expect("connected"), None);
     scene.push("HEAD:refs/heads/a");
     one.expect("refs");
+}
+
+/// Over git://, by the command `packhorse-watch`.
+fn watching(server: &Serving, request: &[u8]) -> WatchSource {
+    let head = packet("git-upload-pack /r.git\0host=x\0\0version=2\0");
+    let mut stream = TcpStream::connect(server.git_authority()).expect("it listens");
+    stream.write_all(&[&head, request].concat()).expect("it reads");
+    let mut source = WatchSource::new(stream, None);
+    assert!(source.next_group().expect("an advertisement").contains(&"packhorse-watch".to_owned()));
+    source
+}
+
+const GIT: &str = "[git]\nlisten = '127.0.0.1:0'\n";
+
+#[test]
+fn packets_tell_of_life_and_of_the_end() {
+    let mut scene = Scene::new(&format!("{GIT}[watch]\nheartbeat_ms = 50\nsubscribers_max = 2\n"));
+    let mut source = watching(&scene.server, &watch_request(None, &["refs/tags/"]));
+    source.expect("at");
+    assert_eq!(source.next_group(), Some(Vec::new()), "a heart-beat");
+    // What he did not ask for moves nothing but the cursor.
+    let before = source.cursor.clone();
+    scene.push("HEAD:refs/heads/other");
+    source.expect("cursor");
+    assert_ne!(source.cursor, before);
+    scene.push("HEAD:refs/tags/v1");
+    let id = scene.head();
+    assert_eq!(source.expect("ref")[0], format!("ref - {id} refs/tags/v1"));
+    let mut other = watching(&scene.server, &watch_request(None, &[]));
+    other.expect("at");
+    // As many as may.
+    let mut third = watching(&scene.server, &watch_request(None, &[]));
+    assert_eq!(third.next_group(), None);
+    drop(other);
+    // Behind another command, when there is room again.
+    let refs = [packet("command=ls-refs"), b"0000".to_vec(), watch_request(None, &[])].concat();
+    let mut both = None;
+    wait_until("there is room again", || {
+        let mut source = watching(&scene.server, &refs);
+        assert_eq!(source.next_group().expect("the refs").len(), 4);
+        both = source.next_group().map(|at| (at, source));
+        both.is_some()
+    });
+    let (at, mut both) = both.expect("just found");
+    assert!(at[0].starts_with("at "), "{at:?}");
+    scene.server.process().terminate();
+    source.expect("end");
+    both.expect("end");
+    assert_eq!(source.next_group(), None);
+}
+
+#[test]
+fn what_nobody_can_be_told_is_refused() {
+    let scene = Scene::new(&format!("{GIT}[watch]\nsubscribers_max = 8\n"));
+    let bad =
+        [packet("command=packhorse-watch"), b"0001".to_vec(), packet("since"), b"0000".to_vec()];
+    let nul = watch_request(Some("not a cursor"), &[]);
+    for (request, words) in [
+        (nul, "ERR a cursor has 32 hexadecimal digits"),
+        (watch_request(Some(&"g".repeat(32)), &[]), "ERR a cursor has 32 hexadecimal digits"),
+        (bad.concat(), "ERR unexpected line: 'since'"),
+        (packet("command=packhorse-watch"), ""),
+    ] {
+        let reply = scene.server.fetch_v2("r.git", &request);
+        assert!(reply.text().contains(words), "{words}: {}", reply.text());
+    }
+    // Version 0 has no commands.
+    let advertised = scene.server.get("/r.git/info/refs?service=git-upload-pack", &[]);
+    assert!(!advertised.text().contains("packhorse-watch"));
+    let off = Scene::new("[watch]\nsubscribers_max = 0\n");
+    let reply = off.server.fetch_v2("r.git", &watch_request(None, &[]));
+    assert!(reply.text().contains("ERR invalid command 'packhorse-watch'"), "{}", reply.text());
 }
 
 #[test]

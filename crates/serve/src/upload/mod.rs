@@ -23,7 +23,8 @@ use std::time::Instant;
 use lazy::LazyObjects;
 use repository::Repository;
 use storage::RefSnapshot;
-use wire::{Command, Limits, PacketReader, PacketWriter, Protocol, Sink, v2};
+use wire::v2::{self, WatchRequest};
+use wire::{Command, Limits, PacketReader, PacketWriter, Protocol, Sink};
 
 use crate::{Error, Exchange, Namespace, ServerInfo};
 use fetch::Fetch;
@@ -52,15 +53,24 @@ pub struct UploadPack<'a> {
     pub budget: &'a FetchBudget,
     /// The clock progress is timed by.
     pub now: fn() -> Instant,
+    /// Whether who asks can be told what becomes of refs.
+    pub watch: bool,
 }
 
 impl UploadPack<'_> {
     /// Answers the client. Words about what went wrong have been sent to it when this
     /// returns an error, as far as the connection allowed.
     ///
+    /// What comes back is what the client wants to be told of from now on, if it does; nothing
+    /// of that has been answered.
+    ///
     /// # Errors
     /// Whatever kept the exchange from its end.
-    pub fn run(&self, input: &mut dyn BufRead, output: &mut dyn Sink) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<Option<WatchRequest>, Error> {
         let result = self.answer(input, output);
         if let Err(error) = &result
             && !error.was_told()
@@ -72,16 +82,21 @@ impl UploadPack<'_> {
         result
     }
 
-    fn answer(&self, input: &mut dyn BufRead, output: &mut dyn Sink) -> Result<(), Error> {
+    fn answer(
+        &self,
+        input: &mut dyn BufRead,
+        output: &mut dyn Sink,
+    ) -> Result<Option<WatchRequest>, Error> {
         let config = self.repository.config();
         let mut settings = UploadSettings::read(config, self.repository.hash(), self.server)?;
+        settings.offer.watch = self.watch;
         settings.offer.no_done = self.exchange != Exchange::Conversation;
         let snapshot = self.repository.refs().snapshot()?;
         let objects = LazyObjects::of(self.repository);
         match self.protocol {
             Protocol::V2 => self.v2(&settings, &*snapshot, &objects, input, output),
             Protocol::V0 | Protocol::V1 => {
-                self.v0(&mut settings, &*snapshot, &objects, input, output)
+                self.v0(&mut settings, &*snapshot, &objects, input, output).map(|()| None)
             }
         }
     }
@@ -114,7 +129,7 @@ impl UploadPack<'_> {
         objects: &LazyObjects<'_>,
         input: &mut dyn BufRead,
         output: &mut dyn Sink,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<WatchRequest>, Error> {
         let (offer, config) = (&settings.offer, self.repository.config());
         if self.exchange != Exchange::Round {
             let mut writer = PacketWriter::new(output);
@@ -122,7 +137,7 @@ impl UploadPack<'_> {
             writer.flush()?;
         }
         if self.exchange == Exchange::Advertise {
-            return Ok(());
+            return Ok(None);
         }
         let mut reader = PacketReader::new(input);
         let refs = Refs { snapshot, namespace: &self.namespace, hidden: &settings.hidden };
@@ -133,6 +148,7 @@ impl UploadPack<'_> {
                     object_info::object_info(objects.get()?, &request, output)?;
                 }
                 Command::BundleUri => bundle_uri::bundle_uri(config, output)?,
+                Command::Watch(request) => return Ok(Some(request)),
                 Command::Fetch(request) => {
                     Fetch { session: self, settings, objects: objects.get()?, refs: &refs }
                         .command(request, output)?;
@@ -142,6 +158,6 @@ impl UploadPack<'_> {
                 break;
             }
         }
-        Ok(())
+        Ok(None)
     }
 }

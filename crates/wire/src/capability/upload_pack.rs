@@ -56,6 +56,8 @@ pub struct UploadPackOffer {
     pub bundle_uri: bool,
     /// v2: remotes that have what this one leaves out (`promisor.advertise`).
     pub promisor_remotes: Vec<PromisorRemote>,
+    /// v2: who asks is told what becomes of refs (`packhorse-watch`).
+    pub watch: bool,
 }
 
 impl UploadPackOffer {
@@ -77,6 +79,7 @@ impl UploadPackOffer {
             object_info: false,
             bundle_uri: false,
             promisor_remotes: Vec::new(),
+            watch: false,
         }
     }
 

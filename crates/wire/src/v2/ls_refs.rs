@@ -66,7 +66,7 @@ pub(super) fn read<R: BufRead>(
 
 /// Prefixes only save work. So of a list that is too long none is kept, and the answer
 /// has all refs, as git's has.
-fn add_prefix(
+pub(super) fn add_prefix(
     prefixes: &mut Option<Vec<BString>>,
     prefix: &[u8],
     keys: &mut Keys,

@@ -8,6 +8,7 @@ mod fetch;
 mod ls_refs;
 mod object_info;
 mod promisors;
+mod watch;
 
 use std::io::{self, BufRead};
 
@@ -24,6 +25,7 @@ use crate::quote::quote;
 pub use ls_refs::LsRefsRequest;
 pub use object_info::ObjectInfoRequest;
 pub use promisors::PromisorRemote;
+pub use watch::{WatchRequest, WatchWriter};
 
 /// One request of a v2 client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Command {
     ObjectInfo(ObjectInfoRequest),
     /// `bundle-uri`: where bundles are that a clone may begin with.
     BundleUri,
+    /// `packhorse-watch`: what becomes of refs from now on. Nothing can be asked for behind it.
+    Watch(WatchRequest),
 }
 
 /// One line of the advertisement, and what a client may do with it.
@@ -64,6 +68,7 @@ enum CommandName {
     Fetch,
     ObjectInfo,
     BundleUri,
+    Watch,
 }
 
 /// In the order git advertises them.
@@ -115,6 +120,11 @@ const CAPABILITIES: &[Capability] = &[
             false => Offered::Value(promisors::line(&offer.promisor_remotes)),
         },
         use_: Use::Key(Keys::promisor_remote),
+    },
+    Capability {
+        name: watch::NAME,
+        offered: watch::offered,
+        use_: Use::Command(CommandName::Watch),
     },
 ];
 
@@ -171,6 +181,7 @@ pub fn read_command<R: BufRead>(
         CommandName::ObjectInfo => {
             Command::ObjectInfo(object_info::read(arguments, keys, limits, offer)?)
         }
+        CommandName::Watch => Command::Watch(watch::read(arguments, keys, limits)?),
         CommandName::BundleUri => {
             match arguments.next("bundle-uri: expected flush after arguments")? {
                 None => Command::BundleUri,

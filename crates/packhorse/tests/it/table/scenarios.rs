@@ -296,6 +296,28 @@ pub fn watch(door: &Door, name: &str) {
     let push = |what: &str| git.ok(&work, &["push", "-q", "origin", what]);
     git.commit_file(&work, "file", "one");
     push("HEAD:refs/heads/main");
+    if let Some(mut source) = door.watching(name, None) {
+        let (one, main) = (git.rev_parse(&work, "HEAD"), "refs/heads/main");
+        source.expect("at");
+        git.commit_file(&work, "file", "and more");
+        let two = git.rev_parse(&work, "HEAD");
+        push("HEAD:refs/heads/main");
+        assert_eq!(source.expect("ref")[0], format!("ref {one} {two} {main}"));
+        let cursor = source.cursor.clone();
+        drop(source);
+        push("HEAD:refs/tags/away");
+        let mut source = door.watching(name, cursor.as_deref()).expect("as before");
+        if door.remembers() {
+            source.expect("at");
+            assert_eq!(source.expect("ref")[0], format!("ref - {two} refs/tags/away"));
+        } else {
+            source.expect("relist");
+        }
+        drop(source);
+        push(":refs/tags/away");
+        let mut source = door.watching(name, Some(&"0".repeat(32))).expect("as before");
+        source.expect("relist");
+    }
     let Some(events) = door.events(name) else { return };
     let one = git.rev_parse(&work, "HEAD").to_string();
     let mut source = EventSource::open(&events, None).expect("subscribed");

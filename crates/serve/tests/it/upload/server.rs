@@ -83,8 +83,10 @@ pub fn upload_within(
         gate: &Open,
         budget: &FetchBudget::default(),
         now: Instant::now,
+        watch: false,
     }
     .run(input, output)
+    .map(|asked| assert_eq!(asked, None, "nobody offers it"))
 }
 
 /// Lets everybody in.
