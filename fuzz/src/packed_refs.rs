@@ -9,8 +9,11 @@ use bstr::ByteSlice as _;
 use object::HashKind;
 use storage_disk::packed_refs::{PackedCursor, PackedRefs, Reading};
 
-/// Names and lines until the end, or until damage.
-fn read(mut cursor: PackedCursor<'_>) -> (Vec<(Vec<u8>, Vec<u8>)>, bool) {
+/// A name and its lines.
+type Record = (Vec<u8>, Vec<u8>);
+
+/// Records until the end, or until damage.
+fn read(mut cursor: PackedCursor<'_>) -> (Vec<Record>, bool) {
     let mut records = Vec::new();
     loop {
         match cursor.next_record() {

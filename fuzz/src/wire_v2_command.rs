@@ -10,6 +10,8 @@ pub(crate) fn run(bytes: &[u8]) {
         ref_in_want: true,
         sideband_all: true,
         object_info: true,
+        bundle_uri: true,
+        watch: true,
         ..UploadPackOffer::new(HashKind::Sha1, "fuzz")
     };
     let limits = Limits { wants_max: 100, haves_max: 100, prefixes_max: 100, ..Limits::default() };
@@ -24,7 +26,8 @@ pub(crate) fn run(bytes: &[u8]) {
                 }
             }
             Command::LsRefs(refs) => assert!(refs.prefixes.len() < 100),
-            Command::ObjectInfo(_) => {}
+            Command::Watch(watch) => assert!(watch.prefixes.len() < 100),
+            Command::ObjectInfo(_) | Command::BundleUri => {}
         }
     }
 }
