@@ -29,6 +29,12 @@ const SERVICES: &[Service] = &[
         packages: &["openssh-client", "openssh-server"],
     },
     Service {
+        name: "gnupg",
+        can_be_missed: false,
+        programs: &["gpg", "gpgconf", "gpg-agent"],
+        packages: &["gnupg"],
+    },
+    Service {
         name: "pebble",
         can_be_missed: false,
         programs: &["pebble", "pebble-challtestsrv"],

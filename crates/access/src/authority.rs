@@ -1,6 +1,6 @@
 //! What the host asks about somebody: the seam at which accounts are plugged in.
 
-use crate::{Level, Protection};
+use crate::{Level, Protection, SigningKeys};
 
 /// What somebody shows for who he is.
 #[derive(Clone, Copy)]
@@ -105,12 +105,12 @@ pub trait Authority: Send + Sync {
         now: u64,
     ) -> Result<Decision, AuthorityError>;
 
-    /// The SSH keys of an account, by their form on the wire, for signatures of its pushes.
+    /// The keys of an account by which its pushes are signed.
     ///
     /// # Errors
     /// As above.
-    fn keys_of(&self, user: &str) -> Result<Vec<Vec<u8>>, AuthorityError> {
+    fn keys_of(&self, user: &str) -> Result<SigningKeys, AuthorityError> {
         let _ = user;
-        Ok(Vec::new())
+        Ok(SigningKeys::default())
     }
 }

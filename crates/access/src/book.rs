@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::authority::{Credential, Decision, Identity, Proof};
 use crate::key::{SshKey, fingerprint};
+use crate::openpgp::PgpKey;
 use crate::pattern::Pattern;
 use crate::protection::{Action, Protection};
 use crate::records::{Protect, Records, Rule, WHO_ANYONE, WHO_USERS};
@@ -260,6 +261,10 @@ fn keys(records: &Records) -> Result<HashMap<String, String>, BookError> {
             let words =
                 "a name begins with a letter or digit and has letters, digits and any of . _ + @ -";
             return Err(at(format!("users.'{name}'"), words));
+        }
+        for text in &user.openpgp_keys {
+            let place = format!("users.{name}.openpgp_keys");
+            PgpKey::parse(text).map_err(|error| at(place, error.to_string()))?;
         }
         for line in &user.keys {
             let place = || format!("users.{name}.keys");

@@ -43,6 +43,9 @@ pub struct UserRecord {
     /// SSH keys, as lines of `authorized_keys`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+    /// OpenPGP keys, armoured, by which pushes are signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub openpgp_keys: Vec<String>,
     /// The account is kept, and cannot be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,

@@ -22,7 +22,7 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// It is not in the form of one.
-    #[error("this is no SSH signature")]
+    #[error("this is no signature of SSH or OpenPGP, or not of the version that is read here")]
     Form,
     /// It was made for something else.
     #[error("the signature was made for '{0}', not for git")]
@@ -33,6 +33,15 @@ pub enum BadSignature {
     /// Keys of this kind cannot be checked.
     #[error("signatures by keys of the kind '{0}' cannot be checked here")]
     Kind(String),
+    /// What was signed was hashed in a way that is not safe any more, or not known.
+    #[error("the signature is made with {0}; SHA-256, SHA-384 and SHA-512 count")]
+    Hash(&'static str),
+    /// The key does not count: it is revoked, has expired, or is not for signing.
+    #[error("{0}")]
+    Key(String),
+    /// It was made before the key, will be made, or has ended.
+    #[error("the signature is not of this time")]
+    Time,
     /// It is of another text, or no signature by that key.
     #[error("the signature does not fit")]
     Wrong,
@@ -43,7 +52,7 @@ pub enum BadSignature {
 ///
 /// # Errors
 /// [`BadSignature`].
-pub fn check_signature(
+pub(crate) fn check_signature(
     signature: &[u8],
     text: &[u8],
     keys: &[Vec<u8>],

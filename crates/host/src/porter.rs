@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use access::SigningKeys;
 use access::{Action, Authority, AuthorityError, Decision, Identity, Level, Proof, Protection};
 use bstr::BString;
 use serve::receive::Guard;
@@ -174,14 +175,14 @@ impl Guard for PushGuard<'_> {
         }
     }
 
-    fn keys(&self) -> Vec<Vec<u8>> {
+    fn keys(&self) -> SigningKeys {
         let user = self.caller.identity.as_ref().map(|identity| identity.user.as_str());
         match (&self.porter.authority, user) {
             (Some(authority), Some(user)) => authority.keys_of(user).unwrap_or_else(|error| {
                 tracing::error!(%error, "no signature is good");
-                Vec::new()
+                SigningKeys::default()
             }),
-            _ => Vec::new(),
+            _ => SigningKeys::default(),
         }
     }
 

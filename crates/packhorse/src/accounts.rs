@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use access::{Date, Protect, Records, Rule, Source, SshKey, TokenRecord, Usage, UserRecord};
+use access::{
+    Date, PgpKey, Protect, Records, Rule, Source, SshKey, TokenRecord, Usage, UserRecord,
+};
 
 use crate::cli::{
     AccessCommand, AccessFile, Accounts, GroupCommand, KeyCommand, ProtectOptions, RuleOptions,
@@ -90,8 +92,9 @@ pub fn user(book: &Book, command: UserCommand) -> Result<String, String> {
                 if records.users.contains_key(&name) {
                     return Err(format!("there is a user '{name}' already"));
                 }
-                let keys = keys.iter().map(SshKey::line).collect();
-                records.users.insert(name, UserRecord { email, keys, disabled: false });
+                let mut record = UserRecord { email, ..UserRecord::default() };
+                keys.iter().for_each(|key| key.give(&mut record));
+                records.users.insert(name, record);
                 Ok(())
             })?;
         }
@@ -120,7 +123,8 @@ pub fn user(book: &Book, command: UserCommand) -> Result<String, String> {
                     .collect();
                 let email = user.email.as_deref().unwrap_or("-");
                 let state = if user.disabled { "  (disabled)" } else { "" };
-                let (keys, groups) = (user.keys.len(), groups.join(","));
+                let keys = user.keys.len() + user.openpgp_keys.len();
+                let groups = groups.join(",");
                 format!("{name}  {email}  {keys} keys  {tokens} tokens  {groups}{state}\n")
             };
             return Ok(records.users.iter().map(line).collect());
@@ -143,7 +147,37 @@ fn forget(records: &mut Records, name: &str) {
     }
 }
 
-fn read_keys(file: &Path) -> Result<Vec<SshKey>, String> {
+/// A key of either kind.
+enum AnyKey {
+    Ssh(SshKey),
+    OpenPgp(PgpKey),
+}
+
+impl AnyKey {
+    fn fingerprint(&self) -> String {
+        match self {
+            AnyKey::Ssh(key) => key.fingerprint(),
+            AnyKey::OpenPgp(key) => key.fingerprint(),
+        }
+    }
+
+    /// Gives it to an account. An OpenPGP key takes the place of an older text of the same.
+    fn give(&self, record: &mut UserRecord) {
+        match self {
+            AnyKey::Ssh(key) => {
+                if !record.keys.iter().any(|line| same_key(line, &key.fingerprint())) {
+                    record.keys.push(key.line());
+                }
+            }
+            AnyKey::OpenPgp(key) => {
+                record.openpgp_keys.retain(|text| !same_pgp_key(text, &key.fingerprint()));
+                record.openpgp_keys.push(key.text().to_owned());
+            }
+        }
+    }
+}
+
+fn read_keys(file: &Path) -> Result<Vec<AnyKey>, String> {
     let text = if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -151,10 +185,15 @@ fn read_keys(file: &Path) -> Result<Vec<SshKey>, String> {
         std::fs::read_to_string(file)
     };
     let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    if text.contains("-----BEGIN PGP ") {
+        let key = PgpKey::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        return Ok(vec![AnyKey::OpenPgp(key)]);
+    }
     let lines = text.lines().map(str::trim);
-    let keys: Vec<SshKey> = lines
+    let keys: Vec<AnyKey> = lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| SshKey::parse(line).map_err(|error| format!("{}: {error}", file.display())))
+        .map(|key| key.map(AnyKey::Ssh))
         .collect::<Result<_, _>>()?;
     match keys.is_empty() {
         true => Err(format!("{}: there is no key in it", file.display())),
@@ -171,9 +210,7 @@ pub fn key(book: &Book, command: KeyCommand) -> Result<String, String> {
             book.change(|records| {
                 let record = user_of(records, &user)?;
                 for key in &keys {
-                    if !record.keys.iter().any(|line| same_key(line, &key.fingerprint())) {
-                        record.keys.push(key.line());
-                    }
+                    key.give(record);
                     text.push_str(&format!("{}\n", key.fingerprint()));
                 }
                 Ok(())
@@ -184,9 +221,11 @@ pub fn key(book: &Book, command: KeyCommand) -> Result<String, String> {
             book.change(|records| {
                 let mut found = false;
                 for user in records.users.values_mut() {
-                    let before = user.keys.len();
+                    let count = |user: &UserRecord| user.keys.len() + user.openpgp_keys.len();
+                    let before = count(user);
                     user.keys.retain(|line| !same_key(line, &fingerprint));
-                    found |= user.keys.len() != before;
+                    user.openpgp_keys.retain(|text| !same_pgp_key(text, &fingerprint));
+                    found |= count(user) != before;
                 }
                 found.then_some(()).ok_or_else(|| format!("nobody has the key {fingerprint}"))
             })?;
@@ -210,6 +249,11 @@ pub fn key(book: &Book, command: KeyCommand) -> Result<String, String> {
                         key.algorithm, key.comment
                     ));
                 }
+                let openpgp = record.openpgp_keys.iter();
+                for key in openpgp.filter_map(|text| PgpKey::parse(text).ok()) {
+                    let (fingerprint, users) = (key.fingerprint(), key.users().join(", "));
+                    text.push_str(&format!("{name}  {fingerprint}  openpgp  {users}\n"));
+                }
             }
             Ok(text)
         }
@@ -218,6 +262,10 @@ pub fn key(book: &Book, command: KeyCommand) -> Result<String, String> {
 
 fn same_key(line: &str, fingerprint: &str) -> bool {
     SshKey::parse(line).is_ok_and(|key| key.fingerprint() == fingerprint)
+}
+
+fn same_pgp_key(text: &str, fingerprint: &str) -> bool {
+    PgpKey::parse(text).is_ok_and(|key| key.fingerprint().eq_ignore_ascii_case(fingerprint))
 }
 
 fn last_use(used: &BTreeMap<String, Date>, name: &str) -> String {

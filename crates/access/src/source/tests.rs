@@ -140,7 +140,7 @@ fn what_is_written_holds_at_once() {
         assert_eq!(watched.decide(Some(&ann), "x", 5).expect("asked").level, Level::None);
         change(&|records| records.rules.push(read_rule("ann")));
         assert_eq!(watched.decide(Some(&ann), "x", 5).expect("asked").level, Level::Read);
-        assert_eq!(watched.keys_of("ann").expect("asked"), std::slice::from_ref(&blob));
+        assert_eq!(watched.keys_of("ann").expect("asked").ssh, std::slice::from_ref(&blob));
         change(&|records| add_user(records, "ann", Vec::new()));
         assert!(watched.decide(Some(&ann), "x", 5).expect("asked").is_gone);
         let Credential::Key { fingerprint } = ann.credential else { panic!("a key") };

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Source, SourceError, Stamp};
 use crate::authority::{Authority, AuthorityError, Decision, Identity, Proof};
-use crate::{Book, SshKey, Usage};
+use crate::{Book, PgpKey, SigningKeys, SshKey, Usage};
 
 /// A file that was changed so recently may be changed again without looking like another one.
 const RACY: Duration = Duration::from_secs(2);
@@ -98,9 +98,11 @@ impl Authority for Watched {
         Ok(self.book().decide(who, repository, now))
     }
 
-    fn keys_of(&self, user: &str) -> Result<Vec<Vec<u8>>, AuthorityError> {
+    fn keys_of(&self, user: &str) -> Result<SigningKeys, AuthorityError> {
         let book = self.book();
-        let lines = book.records().users.get(user).map_or(&[][..], |user| &user.keys);
-        Ok(lines.iter().filter_map(|line| SshKey::parse(line).ok()).map(|key| key.blob).collect())
+        let Some(user) = book.records().users.get(user) else { return Ok(SigningKeys::default()) };
+        let ssh = user.keys.iter().filter_map(|line| SshKey::parse(line).ok());
+        let openpgp = user.openpgp_keys.iter().filter_map(|text| PgpKey::parse(text).ok());
+        Ok(SigningKeys { ssh: ssh.map(|key| key.blob).collect(), openpgp: openpgp.collect() })
     }
 }

@@ -36,7 +36,7 @@ pub enum UserCommand {
         /// What stands in reflogs.
         #[arg(long)]
         email: Option<String>,
-        /// A file with SSH public keys, a line each; - for standard input.
+        /// A file with SSH public keys, a line each, or an OpenPGP key; - for standard input.
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         key: Option<PathBuf>,
     },
@@ -62,11 +62,11 @@ pub enum UserCommand {
 /// What `packhorse key` does.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Give an account SSH keys.
+    /// Give an account SSH keys, or an OpenPGP key by which its pushes are signed.
     Add {
         /// Whose.
         user: String,
-        /// A file with public keys, a line each; - for standard input.
+        /// A file with SSH public keys, a line each, or an armoured OpenPGP key; - for standard input.
         #[arg(value_name = "FILE", default_value = "-", value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },

@@ -11,18 +11,18 @@ use crate::raw::fetch_body;
 use crate::serving::{Serving, packhorse};
 
 /// A folder of repositories with accounts.
-struct Scene {
+pub struct Scene {
     access: PathBuf,
     audit: PathBuf,
-    served: PathBuf,
-    work: PathBuf,
+    pub served: PathBuf,
+    pub work: PathBuf,
     server: Serving,
-    git: RealGit,
+    pub git: RealGit,
 }
 
 impl Scene {
     /// `kind`: `toml` or `db`.
-    fn new(kind: &str, config: &str) -> Self {
+    pub fn new(kind: &str, config: &str) -> Self {
         let git = RealGit::new();
         let served = git.init_bare("srv/team/app.git");
         git.init_bare("srv/open/book.git");
@@ -61,28 +61,28 @@ impl Scene {
         (output.status.success(), String::from_utf8_lossy(&said).trim_end().to_owned())
     }
 
-    fn ok(&self, args: &[&str]) -> String {
+    pub fn ok(&self, args: &[&str]) -> String {
         let (is_ok, said) = self.run(args);
         assert!(is_ok, "{args:?}: {said}");
         said
     }
 
-    fn token(&self, user: &str, options: &[&str]) -> String {
+    pub fn token(&self, user: &str, options: &[&str]) -> String {
         self.ok(&[&["token", "add", user], options].concat())
     }
 
     /// A URL with somebody's token in it.
-    fn url(&self, token: &str, name: &str) -> String {
+    pub fn url(&self, token: &str, name: &str) -> String {
         self.server.url(name).replacen("http://", &format!("http://x:{token}@"), 1)
     }
 
-    fn push(&self, url: &str, what: &str) -> Result<String, String> {
+    pub fn push(&self, url: &str, what: &str) -> Result<String, String> {
         let output = self.git.run(&self.work, &["push", "--porcelain", url, what]);
         let said = format!("{}{}", output.text(), output.error_text());
         if output.status.success() { Ok(said) } else { Err(said) }
     }
 
-    fn refused(&self, url: &str, what: &str, words: &str) {
+    pub fn refused(&self, url: &str, what: &str, words: &str) {
         let said = self.push(url, what).expect_err("refused");
         assert!(said.contains(words), "'{words}' is not in:\n{said}");
     }
@@ -306,36 +306,6 @@ fn refs_are_protected() {
         audit.contains("\"refused\":[{\"name\":\"refs/heads/main\",\"why\":\"protected: nobody"),
         "{audit}"
     );
-}
-
-#[test]
-fn pushes_are_signed_where_rules_ask_for_it() {
-    let scene = Scene::new("toml", "");
-    let url = scene.url(&scene.token("ann", &[]), "team/app.git");
-    for key in ["mine", "other"] {
-        let file = scene.git.path(key);
-        let status = std::process::Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&file)
-            .status();
-        assert!(status.expect("ssh-keygen runs").success());
-    }
-    let public = scene.git.path("mine.pub");
-    scene.ok(&["key", "add", "ann", public.to_str().expect("text")]);
-    scene.ok(&["access", "protect", "refs/heads/main", "--in", "team/", "--signed"]);
-    scene.refused(&url, "HEAD:refs/heads/main", "has to be signed: git push --signed does that");
-    scene.push(&url, "HEAD:refs/heads/other").expect("not protected");
-    let signed = |key: &str| {
-        let key = format!("user.signingKey={}", scene.git.path(key).display());
-        let args =
-            ["-c", "gpg.format=ssh", "-c", &key, "push", "--signed", &url, "HEAD:refs/heads/main"];
-        scene.git.run(&scene.work, &args)
-    };
-    let said = signed("other").error_text();
-    assert!(said.contains("which is not a key of this account"), "{said}");
-    let output = signed("mine");
-    assert!(output.status.success(), "{}", output.error_text());
-    assert!(scene.git.refs(&scene.served).contains("refs/heads/main"));
 }
 
 #[test]

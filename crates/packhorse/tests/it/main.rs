@@ -33,6 +33,7 @@ mod repo;
 mod service;
 mod serving;
 mod shapes;
+mod signed_pushes;
 mod ssh_client;
 mod ssh_port;
 mod startup;

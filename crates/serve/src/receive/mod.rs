@@ -339,7 +339,7 @@ impl ReceivePack<'_> {
             other => return Err(format!("its nonce is {}", other.word())),
         }
         let keys = self.guard.map(Guard::keys).unwrap_or_default();
-        access::check_signature(cert.signature(), cert.payload(), &keys)
+        keys.check(cert.signature(), cert.payload(), self.now_seconds)
             .map(drop)
             .map_err(|error| error.to_string())
     }

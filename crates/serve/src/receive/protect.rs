@@ -3,7 +3,7 @@
 //! Asked when the pack is here and nothing of it is visible, so that what has been taken from
 //! somebody meanwhile is taken.
 
-use access::{Action, Protection};
+use access::{Action, Protection, SigningKeys};
 use bstr::{BStr, BString, ByteSlice as _};
 use object::{Kind, ObjectId};
 use repository::touched::{Touched, commits_between, touched};
@@ -26,8 +26,8 @@ pub trait Guard {
     /// Words, when he may not push at all any more.
     fn protections(&self) -> Result<Vec<Protection>, String>;
 
-    /// His SSH keys, by their form on the wire, by which signatures are his.
-    fn keys(&self) -> Vec<Vec<u8>>;
+    /// His keys, by which signatures are his.
+    fn keys(&self) -> SigningKeys;
 
     /// His name.
     fn user(&self) -> Option<&str>;
