@@ -1,4 +1,4 @@
-//! Project chores: `cargo xtask check | fuzz | soak | bench`.
+//! Project chores: `cargo xtask check | services | fuzz | soak | bench`.
 //!
 //! Uses the standard library only, so that it builds in a moment. It drives
 //! cargo and git; it links none of the project's crates.
@@ -18,6 +18,7 @@ Usage: cargo xtask <CHORE>
 
   check [--fuzz-seconds N]       everything CI runs: format, lints, tests, fuzz targets
                                  (N seconds for each target; about a minute in all by default)
+  services                       install what tests need and the machine lacks, as check does
   fuzz [TARGET] [--seconds N]    run one fuzz target, or all, N seconds each (60)
   soak                           run every test, the slow and large ones too
   bench [ARGUMENT ...]           build for release and measure against git (bench --help)
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match chore.as_str() {
         "check" => check::run(&rest),
+        "services" => services::install().map(drop),
         "fuzz" => fuzz::run(&rest),
         "soak" => soak(&rest),
         "bench" => bench::run(&rest),

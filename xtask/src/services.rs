@@ -1,50 +1,67 @@
-//! Servers of others that tests run: taken from the distribution where they are missing.
+//! Programs of others that tests run: taken from the distribution, or from Python's registry, where they are
+//! missing.
 
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::cargo::succeed;
+use crate::cargo::{succeed, target};
 
-/// A server, and how Debian calls it.
+/// Something to be installed.
 struct Service {
     name: &'static str,
     /// Tests that need it say so and do nothing where it truly cannot be had.
     can_be_missed: bool,
     /// Programs that are there when it is.
     programs: &'static [&'static str],
-    packages: &'static [&'static str],
+    source: Source,
 }
+
+/// Where it comes from.
+enum Source {
+    /// Packages, as Debian calls them.
+    Debian(&'static [&'static str]),
+    /// A package of Python's, with its version, and the program in it that goes by all the names.
+    Python { package: &'static str, program: &'static str },
+}
+use Source::{Debian, Python};
 
 const SERVICES: &[Service] = &[
     Service {
         name: "postgres",
         can_be_missed: false,
         programs: &["initdb"],
-        packages: &["postgresql"],
+        source: Debian(&["postgresql"]),
     },
     Service {
         name: "openssh",
         can_be_missed: false,
         programs: &["ssh", "ssh-keygen", "sshd"],
-        packages: &["openssh-client", "openssh-server"],
+        source: Debian(&["openssh-client", "openssh-server"]),
     },
     Service {
         name: "gnupg",
         can_be_missed: false,
         programs: &["gpg", "gpgconf", "gpg-agent"],
-        packages: &["gnupg"],
+        source: Debian(&["gnupg"]),
+    },
+    Service {
+        name: "git-annex",
+        can_be_missed: false,
+        programs: &["git-annex", "git-annex-shell", "git-remote-p2p-annex"],
+        source: Python { package: "git-annex==10.20261026", program: "git_annex/git-annex" },
     },
     Service {
         name: "pebble",
         can_be_missed: false,
         programs: &["pebble", "pebble-challtestsrv"],
-        packages: &["pebble"],
+        source: Debian(&["pebble"]),
     },
     Service {
         name: "ceph",
         can_be_missed: true,
         programs: &["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],
-        packages: &["radosgw", "ceph-mon", "ceph-osd", "ceph-common"],
+        source: Debian(&["radosgw", "ceph-mon", "ceph-osd", "ceph-common"]),
     },
 ];
 
@@ -58,7 +75,11 @@ pub(crate) fn install() -> Result<Vec<&'static str>, String> {
         if missing_program(service).is_none() {
             continue;
         }
-        let installed = install_packages(service.packages).and_then(|()| {
+        let installed = match service.source {
+            Debian(packages) => install_packages(packages),
+            Python { package, program } => install_python(package, program, service.programs),
+        };
+        let installed = installed.and_then(|()| {
             missing_program(service).map_or(Ok(()), |program| {
                 Err(format!("packages were installed, but no {program} is found"))
             })
@@ -79,7 +100,11 @@ pub(crate) fn install() -> Result<Vec<&'static str>, String> {
 }
 
 fn missing_program(service: &Service) -> Option<&'static str> {
-    let folders = folders();
+    let folders = match service.source {
+        Debian(_) => folders(),
+        // Of this version, whatever else there is.
+        Python { .. } => vec![own_folder().join("bin")],
+    };
     let is_there = |program: &str| folders.iter().any(|folder| folder.join(program).is_file());
     service.programs.iter().copied().find(|program| !is_there(program))
 }
@@ -91,6 +116,40 @@ fn folders() -> Vec<PathBuf> {
     let packaged = versions.map(|version| version.path().join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     packaged.chain(system).chain(std::env::split_paths(&path)).collect()
+}
+
+/// Where programs are that the distribution does not have; tests look there
+/// (`testkit::installed_programs`).
+fn own_folder() -> PathBuf {
+    target().join("services")
+}
+
+fn install_python(package: &str, program: &str, names: &[&str]) -> Result<(), String> {
+    println!("-- missing: installing {package}");
+    let folder = own_folder();
+    let packages = folder.join("python");
+    let mut command = Command::new("python3");
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--root-user-action=ignore",
+        "--upgrade",
+        "--target",
+    ]);
+    command.arg(&packages).arg(package).stdin(Stdio::null());
+    succeed(command).map_err(|why| {
+        format!("{why}\n{package} could not be installed from Python's registry; is pip there?")
+    })?;
+    let said = |error: std::io::Error| format!("cannot link {package}: {error}");
+    std::fs::create_dir_all(folder.join("bin")).map_err(said)?;
+    for name in names {
+        let link = folder.join("bin").join(name);
+        let _ = std::fs::remove_file(&link);
+        symlink(Path::new("../python").join(program), link).map_err(said)?;
+    }
+    Ok(())
 }
 
 fn install_packages(names: &[&str]) -> Result<(), String> {

@@ -92,7 +92,7 @@ impl Book {
                     "hash: this is no hash of a token; 'packhorse token' makes them",
                 ));
             }
-            let patterns = patterns(&token.repositories, &place)?;
+            let patterns = of_repositories(&token.repositories, &place)?;
             token_repositories.insert(id.clone(), patterns);
         }
         let rules = records.rules.iter().enumerate();
@@ -335,10 +335,21 @@ fn patterns(texts: &[String], place: &str) -> Result<Vec<Pattern>, BookError> {
     texts.iter().map(|text| Pattern::new(text).map_err(|words| at(place, words))).collect()
 }
 
-fn some_patterns(texts: &[String], place: &str) -> Result<Vec<Pattern>, BookError> {
-    match texts.is_empty() {
-        true => Err(at(place, "nothing is named, so nothing fits; '**' stands for all")),
-        false => patterns(texts, place),
+/// Patterns of names of repositories, which end like no name does if somebody writes the folder's.
+fn of_repositories(texts: &[String], place: &str) -> Result<Vec<Pattern>, BookError> {
+    match texts.iter().find(|text| text.trim_end_matches('/').ends_with(".git")) {
+        Some(text) => {
+            let words = format!("'{text}' fits nothing: names of repositories are without '.git'");
+            Err(at(place, words))
+        }
+        None => patterns(texts, place),
+    }
+}
+
+fn some<'a>(texts: &'a [String], place: &str) -> Result<&'a [String], BookError> {
+    match texts {
+        [] => Err(at(place, "nothing is named, so nothing fits; '**' stands for all")),
+        texts => Ok(texts),
     }
 }
 
@@ -353,7 +364,10 @@ fn checked_rule(records: &Records, number: usize, rule: &Rule) -> Result<Checked
         _ => return Err(at(place(""), "a rule has either allow or deny, and a level")),
     };
     Ok(CheckedRule {
-        repositories: some_patterns(&rule.repositories, &place(".repositories"))?,
+        repositories: {
+            let place = place(".repositories");
+            of_repositories(some(&rule.repositories, &place)?, &place)?
+        },
         who: whom(records, &rule.who, &place(".who"))?,
         change,
     })
@@ -365,7 +379,7 @@ fn checked_protect(
     one: &Protect,
 ) -> Result<CheckedProtect, BookError> {
     let place = |key: &str| format!("protect[{number}].{key}");
-    let refs = some_patterns(&one.refs, &place("refs"))?;
+    let refs = patterns(some(&one.refs, &place("refs"))?, &place("refs"))?;
     if let Some(pattern) = refs.iter().find(|pattern| !pattern.text().starts_with("refs/")) {
         let text = pattern.text();
         return Err(at(
@@ -388,7 +402,10 @@ fn checked_protect(
         actions.push((action, whom(records, names, &place(key))?, words));
     }
     Ok(CheckedProtect {
-        repositories: some_patterns(&one.repositories, &place("repositories"))?,
+        repositories: {
+            let place = place("repositories");
+            of_repositories(some(&one.repositories, &place)?, &place)?
+        },
         refs,
         actions,
         except: whom(records, &one.except, &place("except"))?,

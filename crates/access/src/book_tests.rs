@@ -196,6 +196,8 @@ fn what_cannot_be_meant_is_refused() {
     assert!(words.contains("rules[0]: a rule has either"), "{words}");
     let words = refused(&|records| records.rules[0].repositories.clear());
     assert!(words.contains("nothing is named"), "{words}");
+    let words = refused(&|records| records.rules[0].repositories = vec!["team/app.git".into()]);
+    assert!(words.contains("without '.git'"), "{words}");
     let words = refused(&|records| records.protect[0].refs = vec!["main".into()]);
     assert!(words.contains("refs/heads/main is the branch"), "{words}");
     let words = refused(&|records| drop(records.groups.insert("ops".into(), vec!["@devs".into()])));

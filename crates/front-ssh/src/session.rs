@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use host::WatchedRefs;
 use host::{
-    Caller, EventForm, EventStream, Exchange, Refusal, RepositoryName, Request, Road, Task,
+    Admitted, Caller, EventForm, EventStream, Exchange, Refusal, RepositoryName, Request, Road,
+    Task, WatchedRefs,
 };
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::runtime::Handle;
-use wire::ssh_command::{SshCommand, read_command};
+use wire::ssh_command::{AnnexCommand, SshCommand, read_command};
 use wire::{Protocol, Service, Sink};
 
 use crate::Front;
@@ -61,8 +61,8 @@ pub(crate) async fn serve(front: Arc<Front>, channel: Channel<Msg>, caller: Call
     };
     let ended = match answered.await {
         Ok(Conversed::Ended(ended)) => ended,
-        Ok(Conversed::Watches(read, watched)) => {
-            let events = EventStream::new(*watched, EventForm::PACKETS);
+        Ok(Conversed::Watches(read, watched, form)) => {
+            let events = EventStream::new(*watched, form);
             watch(read, &write, events, (heartbeat, idle_timeout)).await
         }
         Err(_) => failed(),
@@ -75,7 +75,7 @@ pub(crate) async fn serve(front: Arc<Front>, channel: Channel<Msg>, caller: Call
 enum Conversed {
     Ended(Ended),
     /// The client is told what happens from now on.
-    Watches(ChannelReadHalf, Box<WatchedRefs>),
+    Watches(ChannelReadHalf, Box<WatchedRefs>, EventForm),
 }
 
 /// Tells a client what happens, until it goes, takes nothing, or nothing more will.
@@ -87,6 +87,9 @@ async fn watch(
 ) -> Ended {
     let told = async {
         while let Some(bytes) = next(&mut events, heartbeat).await {
+            if bytes.is_empty() {
+                continue;
+            }
             let sent = tokio::time::timeout(idle_timeout, write.data_bytes(bytes)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 break;
@@ -155,21 +158,32 @@ fn run(
 ) -> Conversed {
     let begun = Instant::now();
     let from = caller.address;
-    let (service, path) = match read_command(command) {
-        Ok(SshCommand::Git { service, path }) => (service, path),
+    let named = |path: &[u8]| {
+        RepositoryName::new(repository(path))
+            .map_err(|error| Ended::fatal(FATAL, &error.to_string()))
+    };
+    let (conversed, command, path) = match read_command(command) {
+        Ok(SshCommand::Git { service, path }) => {
+            let conversed = named(&path)
+                .and_then(|name| converse(front, (read, write), caller, (service, name, protocol)));
+            (conversed, service.name(), path)
+        }
+        Ok(SshCommand::Annex { command, path, uuid }) => {
+            let uuid = uuid.as_ref().map(|uuid| uuid.to_string());
+            let conversed = named(&path)
+                .and_then(|name| annex(front, read, caller, (command, name, uuid.as_deref())));
+            (conversed, command.name(), path)
+        }
         Ok(SshCommand::Nothing) => return Conversed::Ended(Ended::well()),
         Err(error) => return Conversed::Ended(Ended::fatal(UNKNOWN, &error.to_string())),
     };
-    let conversed = match RepositoryName::new(repository(&path)) {
-        Ok(name) => converse(front, (read, write), caller, (service, name, protocol)),
-        Err(error) => Conversed::Ended(Ended::fatal(FATAL, &error.to_string())),
-    };
-    let (service, took_ms) = (service.name(), begun.elapsed().as_millis() as u64);
+    let conversed = conversed.unwrap_or_else(Conversed::Ended);
     let status = match &conversed {
         Conversed::Ended(ended) => ended.status,
         Conversed::Watches(..) => 0,
     };
-    tracing::info!(?from, service, %path, status, took_ms, "ssh request");
+    let took_ms = begun.elapsed().as_millis() as u64;
+    tracing::info!(?from, command, %path, status, took_ms, "ssh request");
     conversed
 }
 
@@ -179,24 +193,33 @@ fn repository(path: &[u8]) -> &[u8] {
     path.strip_prefix(b"~/").unwrap_or(path)
 }
 
+fn admit(
+    front: &Front,
+    caller: Caller,
+    repository: RepositoryName,
+    task: Task,
+) -> Result<Admitted, Ended> {
+    let request = Request { repository, task, caller, road: Road::Ssh };
+    front.host.admit(request).map_err(refused)
+}
+
+fn refused(refusal: Refusal) -> Ended {
+    match refusal {
+        Refusal::Unavailable { .. } => tracing::warn!(%refusal, "cannot serve"),
+        _ => tracing::info!(%refusal, "refused"),
+    }
+    Ended::fatal(FATAL, &refusal.words_for_peer())
+}
+
 fn converse(
     front: &Front,
     (read, write): (ChannelReadHalf, Arc<ChannelWriteHalf<Msg>>),
     caller: Caller,
     (service, repository, protocol): (Service, RepositoryName, Protocol),
-) -> Conversed {
+) -> Result<Conversed, Ended> {
     let protocol = protocol.of_service(service);
     let task = Task::Smart { service, exchange: Exchange::Conversation, protocol };
-    let admitted = match front.host.admit(Request { repository, task, caller, road: Road::Ssh }) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            match refusal {
-                Refusal::Unavailable { .. } => tracing::warn!(%refusal, "cannot serve"),
-                _ => tracing::info!(%refusal, "refused"),
-            }
-            return Conversed::Ended(Ended::fatal(FATAL, &refusal.words_for_peer()));
-        }
-    };
+    let admitted = admit(front, caller, repository, task)?;
     let (runtime, timeout) = (Handle::current(), front.settings.idle_timeout);
     let mut input =
         Input { read, current: Bytes::new(), runtime: runtime.clone(), timeout, is_over: false };
@@ -205,16 +228,48 @@ fn converse(
     let flushed = output.flush();
     let ended = match conversed {
         Ok(Some(watched)) if flushed.is_ok() => {
-            return Conversed::Watches(input.read, Box::new(watched));
+            let watched = Box::new(watched);
+            return Ok(Conversed::Watches(input.read, watched, EventForm::PACKETS));
         }
         Ok(_) => Ended::well(),
         Err(error) if error.was_told() => Ended { status: FATAL, ..Ended::well() },
         Err(error) => Ended::fatal(FATAL, &error.words_for_peer()),
     };
-    Conversed::Ended(match flushed {
+    Ok(Conversed::Ended(match flushed {
         Ok(()) => ended,
         Err(_) => Ended { status: FATAL, ..ended },
-    })
+    }))
+}
+
+/// Answers as git-annex-shell(1) does.
+fn annex(
+    front: &Front,
+    read: ChannelReadHalf,
+    caller: Caller,
+    (command, repository, uuid): (AnnexCommand, RepositoryName, Option<&str>),
+) -> Result<Conversed, Ended> {
+    let task = match command {
+        AnnexCommand::ConfigList => Task::File { path: "config".into() },
+        AnnexCommand::NotifyChanges => Task::Watch { since: None, prefixes: Vec::new() },
+    };
+    let admitted = admit(front, caller, repository, task)?;
+    let known = admitted.annex_uuid().unwrap_or_default();
+    if let Some(uuid) = uuid
+        && uuid != known
+    {
+        let words = format!("the repository has the UUID '{known}', not '{uuid}'");
+        return Err(Ended::fatal(1, &words));
+    }
+    match command {
+        AnnexCommand::ConfigList => {
+            let list = format!("annex.uuid={known}\ncore.gcrypt-id=\n");
+            Ok(Conversed::Ended(Ended::said(list, false)))
+        }
+        AnnexCommand::NotifyChanges => {
+            let watched = Box::new(admitted.watch().map_err(refused)?);
+            Ok(Conversed::Watches(read, watched, EventForm::CHANGE_LINES))
+        }
+    }
 }
 
 /// What the client sends, for a thread.

@@ -359,6 +359,11 @@ impl Admitted {
         said.map_err(|error| Refusal::Forbidden { words: error.to_string() })
     }
 
+    /// By what git-annex knows the repository (`annex.uuid`), if it has been told.
+    pub fn annex_uuid(&self) -> Option<&str> {
+        dumb::annex_uuid(&self.repository)
+    }
+
     /// Opens the file a dumb client asked for.
     ///
     /// # Errors

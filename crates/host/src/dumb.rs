@@ -179,13 +179,17 @@ fn modified(repo: &Repository, name: &str) -> Option<SystemTime> {
     std::fs::metadata(repo.local()?.objects_dir.join(name)).ok()?.modified().ok()
 }
 
+/// By what git-annex knows a repository, if it has been told.
+pub(crate) fn annex_uuid(repo: &Repository) -> Option<&str> {
+    let uuid = str::from_utf8(repo.config().string("annex.uuid")?).ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    uuid.bytes().all(plain).then_some(uuid)
+}
+
 /// What git-annex has to know of a repository before it downloads from it: its uuid. Nothing
 /// else of the configuration is for clients.
 fn annex_config(repo: &Repository) -> Option<DumbFile> {
-    let uuid = repo.config().string("annex.uuid")?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
-    let text = [b"[annex]\n\tuuid = ".as_slice(), uuid, b"\n"].concat();
-    uuid.iter().all(plain).then(|| DumbFile::text(text))
+    annex_uuid(repo).map(|uuid| DumbFile::text(format!("[annex]\n\tuuid = {uuid}\n").into_bytes()))
 }
 
 /// The content of one key, where git-annex keeps it: `<folder>/<folder>/<key>/<key>`.

@@ -1,5 +1,5 @@
-//! What a client asks an SSH server to run: git's services, quoted for a shell (git(1) and
-//! git-annex quote in different ways; both are a shell's).
+//! What a client asks an SSH server to run: git's services and some of git-annex-shell(1), quoted for a shell
+//! (git and git-annex quote in different ways; both are a shell's).
 
 use bstr::{BString, ByteSlice as _};
 
@@ -18,8 +18,36 @@ pub enum SshCommand {
         /// The repository, as it was written.
         path: BString,
     },
+    /// One of git-annex-shell's commands.
+    Annex {
+        /// Which.
+        command: AnnexCommand,
+        /// The repository, as it was written.
+        path: BString,
+        /// The repository's UUID, as the client knows it.
+        uuid: Option<BString>,
+    },
     /// `true`, by which git-annex warms a connection up.
     Nothing,
+}
+
+/// A command of git-annex-shell(1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnexCommand {
+    /// `configlist`: which repository it is.
+    ConfigList,
+    /// `notifychanges`: to be told when refs change.
+    NotifyChanges,
+}
+
+impl AnnexCommand {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            AnnexCommand::ConfigList => "configlist",
+            AnnexCommand::NotifyChanges => "notifychanges",
+        }
+    }
 }
 
 /// Reads a command.
@@ -41,6 +69,9 @@ pub fn read_command(command: &[u8]) -> Result<SshCommand, Error> {
         }
         [] => return Err(malformed("no command".to_owned())),
     };
+    if name == b"git-annex-shell" {
+        return read_annex(arguments);
+    }
     let service = Service::from_name(&name).ok_or_else(|| {
         let shown: String = name.to_str_lossy().chars().take(50).collect();
         malformed(format!("there is no shell here, and no '{}'", shown.escape_debug()))
@@ -51,6 +82,21 @@ pub fn read_command(command: &[u8]) -> Result<SshCommand, Error> {
         }
         _ => Err(malformed(format!("{} takes the path of one repository", service.name()))),
     }
+}
+
+/// `COMMAND DIR`, and behind them in any order `--uuid UUID`, switches, and fields between two `--`.
+fn read_annex(arguments: &[&[u8]]) -> Result<SshCommand, Error> {
+    let [command, path, options @ ..] = arguments else {
+        return Err(Error::Malformed("git-annex-shell takes a command and a repository".into()));
+    };
+    let all = [AnnexCommand::ConfigList, AnnexCommand::NotifyChanges];
+    let known = all.into_iter().find(|known| known.name().as_bytes() == *command);
+    let command = known.ok_or_else(|| {
+        let shown: String = command.to_str_lossy().chars().take(50).collect();
+        Error::Malformed(format!("git-annex-shell has no '{}' here", shown.escape_debug()))
+    })?;
+    let uuid = options.windows(2).find(|pair| pair[0] == b"--uuid").map(|pair| pair[1].into());
+    Ok(SshCommand::Annex { command, path: BString::from(*path), uuid })
 }
 
 /// The words a shell would see (POSIX, "Shell Command Language", 2.2), of a command that needs
@@ -114,6 +160,10 @@ mod tests {
         SshCommand::Git { service, path: path.into() }
     }
 
+    fn annex(command: AnnexCommand, path: &str, uuid: Option<&str>) -> SshCommand {
+        SshCommand::Annex { command, path: path.into(), uuid: uuid.map(Into::into) }
+    }
+
     #[test]
     fn commands_are_read_as_a_shell_reads_them() {
         for (command, expected) in [
@@ -127,6 +177,15 @@ mod tests {
             (r#"git-upload-pack 'it'"'"'s'"#, git(Service::UploadPack, "it's")),
             (r#"git-upload-pack "a\"\\\$\x""#, git(Service::UploadPack, r#"a"\$\x"#)),
             ("true", SshCommand::Nothing),
+            ("git-annex-shell 'configlist' '/~/a'", annex(AnnexCommand::ConfigList, "/~/a", None)),
+            (
+                "git-annex-shell 'configlist' '/a' '--' 'autoinit=1' '--'",
+                annex(AnnexCommand::ConfigList, "/a", None),
+            ),
+            (
+                "git-annex-shell 'notifychanges' '/a' '--debug' --uuid 1-2",
+                annex(AnnexCommand::NotifyChanges, "/a", Some("1-2")),
+            ),
             ("  'true'  ", SshCommand::Nothing),
         ] {
             let command =
@@ -147,6 +206,8 @@ mod tests {
             ("git-upload-pack $(ls)", "no shell"),
             ("git-upload-pack \"`ls`\"", "no shell"),
             ("scp -t x", "and no 'scp'"),
+            ("git-annex-shell", "takes a command and a repository"),
+            ("git-annex-shell 'p2pstdio' '/a' '1' --uuid 2", "has no 'p2pstdio' here"),
         ] {
             let error = read_command(command.as_bytes()).expect_err(command).to_string();
             assert!(error.contains(words), "{command}: {error}");

@@ -19,7 +19,7 @@ pub struct EventForm {
     pub event: fn(&mut Vec<u8>, &Told),
     /// Appends how all refs are, where nothing is to be told but that.
     pub cursor: fn(&mut Vec<u8>, Cursor),
-    /// Says that the connection is alive.
+    /// Says that the connection is alive; nothing where the transport does that.
     pub heartbeat: &'static [u8],
 }
 
@@ -27,6 +27,10 @@ impl EventForm {
     /// The packets of the command `packhorse-watch` (docs/watch.md).
     pub const PACKETS: EventForm =
         EventForm { event: packets, cursor: cursor_packets, heartbeat: b"0000" };
+
+    /// The lines of `git-annex-shell notifychanges` (docs/watch.md).
+    pub const CHANGE_LINES: EventForm =
+        EventForm { event: change_lines, cursor: |_, _| {}, heartbeat: b"" };
 }
 
 /// A subscription whose events are bytes.
@@ -60,7 +64,7 @@ impl EventStream {
             self.tell(&mut bytes, &told);
         }
         if bytes.is_empty() {
-            return Poll::Pending;
+            return if self.ended { Poll::Ready(None) } else { Poll::Pending };
         }
         self.catch_up(&mut bytes);
         Poll::Ready(Some(bytes.into()))
@@ -138,6 +142,25 @@ fn packets(bytes: &mut Vec<u8>, told: &Told) {
     writer.flush();
 }
 
+/// A client fetches when a line has no id at all, or none that it has. It forgets, while it is away, what it
+/// was told last: so it is to fetch at first; and each ref has a line of its own, lest one that it knows
+/// hides another.
+fn change_lines(bytes: &mut Vec<u8>, told: &Told) {
+    match told {
+        Told::At(_) => bytes.extend_from_slice(b"READY\nCHANGED \n"),
+        Told::Relist(_) => bytes.extend_from_slice(b"CHANGED \n"),
+        Told::End => {}
+        Told::Moved(_, moves) => {
+            let ids = moves.iter().filter_map(|one| one.new.as_ref());
+            for id in ids.filter(|id| !id.starts_with(b"ref: ")) {
+                for part in [b"CHANGED ", id.as_slice(), b"\n"] {
+                    bytes.extend_from_slice(part);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bstr::BString;
@@ -149,6 +172,28 @@ mod tests {
         let mut bytes = Vec::new();
         packets(&mut bytes, told);
         String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn events_are_lines_for_git_annex() {
+        let cursor = Cursor::default();
+        let moved = |name: &str, new: Option<&str>| ShownMove {
+            name: name.into(),
+            old: None,
+            new: new.map(Into::into),
+        };
+        let moves = vec![
+            moved("HEAD", Some("ref: refs/heads/a")),
+            moved("refs/heads/a", Some("12")),
+            moved("refs/heads/b", None),
+            moved("refs/heads/c", Some("34")),
+        ];
+        let mut bytes = Vec::new();
+        for told in [Told::At(cursor), Told::Moved(cursor, moves), Told::Relist(cursor), Told::End]
+        {
+            change_lines(&mut bytes, &told);
+        }
+        assert_eq!(bytes.as_bstr(), "READY\nCHANGED \nCHANGED 12\nCHANGED 34\nCHANGED \n");
     }
 
     #[test]

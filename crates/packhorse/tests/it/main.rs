@@ -4,6 +4,7 @@
 
 mod accounts;
 mod acme;
+mod annex_notify;
 mod archive;
 mod bad_packs;
 mod bad_requests;
