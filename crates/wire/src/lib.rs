@@ -12,6 +12,7 @@
 pub mod advertise;
 pub mod archive;
 pub mod capability;
+pub mod client;
 pub mod daemon;
 mod error;
 pub mod fetch;

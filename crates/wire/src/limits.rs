@@ -16,6 +16,8 @@ pub struct Limits {
     pub line_bytes_max: usize,
     /// Bytes of names, options, certificates and values kept from one request (32 MiB).
     pub text_bytes_max: usize,
+    /// Refs that a client takes from a server (10,000,000).
+    pub advertised_refs_max: usize,
     /// `want` and `want-ref` lines of one fetch (1,000,000).
     pub wants_max: usize,
     /// `have` lines of one request (1,000,000).
@@ -53,6 +55,7 @@ impl Default for Limits {
         Limits {
             line_bytes_max: LARGE_PACKET_DATA_MAX,
             text_bytes_max: 32 << 20,
+            advertised_refs_max: 10_000_000,
             wants_max: 1_000_000,
             haves_max: 1_000_000,
             rounds_max: 100_000,

@@ -32,9 +32,9 @@ impl Band {
 
 /// A packet header and the band's number.
 const FRAME_HEADER_LEN: usize = HEADER_LEN + 1;
-const DATA: u8 = 1;
-const PROGRESS: u8 = 2;
-const ERROR: u8 = 3;
+pub(crate) const DATA: u8 = 1;
+pub(crate) const PROGRESS: u8 = 2;
+pub(crate) const ERROR: u8 = 3;
 /// The header of a data frame that is as long as `side-band-64k` allows.
 const FULL_DATA_HEADER: &[u8; FRAME_HEADER_LEN] = b"fff0\x01";
 /// An empty data frame: says that the server is still there.

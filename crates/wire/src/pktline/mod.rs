@@ -6,7 +6,7 @@
 mod reader;
 mod writer;
 
-pub use reader::{Packet, PacketReader};
+pub use reader::{Packet, PacketReader, split_packet};
 pub use writer::PacketWriter;
 
 /// The longest packet, header included.

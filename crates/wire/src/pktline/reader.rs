@@ -181,6 +181,26 @@ impl<R: BufRead> PacketReader<R> {
     }
 }
 
+/// The packet that bytes begin with, and how many of them it takes; `None` while it is not whole. For those who
+/// get bytes as they come.
+///
+/// # Errors
+/// [`Error::Malformed`], as [`PacketReader::next`].
+pub fn split_packet(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, Error> {
+    let Some((&header, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+    let special = match length(header)? {
+        0 => Packet::Flush,
+        1 => Packet::Delim,
+        2 => Packet::ResponseEnd,
+        3 => return Err(bad_length(3)),
+        len if len > LARGE_PACKET_DATA_MAX + HEADER_LEN => {
+            return Err(bad_length(len - HEADER_LEN));
+        }
+        len => return Ok(rest.get(..len - HEADER_LEN).map(|data| (Packet::Data(data), len))),
+    };
+    Ok(Some((special, HEADER_LEN)))
+}
+
 fn length(header: [u8; HEADER_LEN]) -> Result<usize, Error> {
     header
         .iter()

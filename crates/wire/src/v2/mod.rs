@@ -25,6 +25,7 @@ use crate::quote::quote;
 pub use ls_refs::LsRefsRequest;
 pub use object_info::ObjectInfoRequest;
 pub use promisors::PromisorRemote;
+pub(crate) use watch::NAME as WATCH;
 pub use watch::{WatchRequest, WatchWriter};
 
 /// One request of a v2 client.

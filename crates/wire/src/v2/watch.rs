@@ -20,7 +20,7 @@ pub struct WatchRequest {
 }
 
 /// The name of the command. Clients that do not know it pass it over.
-pub(super) const NAME: &str = "packhorse-watch";
+pub(crate) const NAME: &str = "packhorse-watch";
 
 pub(super) fn offered(offer: &UploadPackOffer) -> Offered {
     if offer.watch { Offered::Plain } else { Offered::No }
