@@ -119,7 +119,9 @@ fn serve(
     mut input: Box<dyn BufRead>,
     output: &mut dyn Sink,
 ) -> Result<(), Error> {
-    let can_watch = !matches!(invocation.place, Place::Named { shared: false, .. });
+    // What is told of one request of a web server is not told to whoever sends the next.
+    let can_watch = invocation.exchange == Exchange::Conversation
+        && !matches!(invocation.place, Place::Named { shared: false, .. });
     let (catalogue, repository) = found(invocation.place, invocation.service, &settings)?;
     let host = Host::new(catalogue, settings);
     let request = Request {

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("reftable", 1),
     ("maps", 1),
     ("storage", 1),
+    ("client", 2),
     ("storage-reftable", 2),
     ("storage-disk", 3),
     ("storage-kv", 3),

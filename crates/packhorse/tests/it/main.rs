@@ -11,6 +11,7 @@ mod bad_requests;
 mod bad_services;
 mod budgets;
 mod circle;
+mod client;
 mod command_line;
 mod daemon;
 mod damage;
