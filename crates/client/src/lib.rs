@@ -15,6 +15,7 @@ mod options;
 mod packets;
 mod push;
 mod road;
+mod shell;
 mod url;
 mod watch;
 
@@ -24,7 +25,8 @@ pub use error::Error;
 pub use fetch::{Fetched, Haves, NoHaves, PackPart, PackReader};
 pub use options::{Http, Options, Ssh, SshVariant};
 pub use packets::BoxRead;
-pub use road::BoxWrite;
+pub use road::{BoxWrite, shell_quoted};
+pub use shell::Shell;
 pub use url::{HttpUrl, NoUrl, RemoteUrl, without_password};
 pub use watch::{RefMove, Watch, WatchEvent};
 pub use wire::client::{Advertised, RemoteRef};

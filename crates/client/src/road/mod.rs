@@ -18,7 +18,8 @@ use crate::{Error, Options, RemoteUrl};
 
 pub(crate) use body::Body;
 pub(crate) use http::HttpRoad;
-pub(crate) use program::ProgramEnd;
+pub use program::shell_quoted;
+pub(crate) use program::{ProgramEnd, ssh_stream};
 
 /// A stream that can be written.
 pub type BoxWrite = Box<dyn AsyncWrite + Send + Unpin>;

@@ -12,10 +12,10 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 use wire::Service;
 
-use super::StreamRoad;
+use super::{BoxWrite, StreamRoad};
 use crate::Error;
 use crate::options::{Options, Ssh, SshVariant};
-use crate::packets::Packets;
+use crate::packets::{BoxRead, Packets};
 
 /// Of what a program says the last is kept, bytes.
 const SAID_BYTES_MAX: usize = 4 << 10;
@@ -51,9 +51,12 @@ pub(crate) struct ProgramEnd {
 }
 
 impl ProgramEnd {
-    /// Why it ended, as far as it says.
+    /// Why it ended, as far as it says; `None` when it ended well, or has not.
     pub async fn why(&mut self) -> Option<Error> {
         let status = tokio::time::timeout(END_TIME, self.child.wait()).await.ok()?.ok()?;
+        if status.success() {
+            return None;
+        }
         // What it said last may still be on its way.
         let _ = tokio::time::timeout(END_TIME, &mut self.listening).await;
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,9 +102,18 @@ pub(super) fn ssh(
     service: Service,
     options: &Options,
 ) -> Result<StreamRoad, Error> {
-    let asked = format!("{} {}", service.name(), quoted(path));
+    let asked = format!("{} {}", service.name(), shell_quoted(path));
     let command = ssh_command((user, host, port), &asked, &options.ssh)?;
     spawn("ssh".to_owned(), command, options)
+}
+
+/// A command that ssh runs, with its standard input and output.
+pub(crate) fn ssh_stream(
+    to: (Option<&str>, &str, Option<u16>),
+    asked: &str,
+    options: &Options,
+) -> Result<(BoxRead, BoxWrite, ProgramEnd), Error> {
+    start("ssh".to_owned(), ssh_command(to, asked, &options.ssh)?)
 }
 
 /// ssh with something to run there (git(1), `GIT_SSH`).
@@ -115,7 +127,10 @@ fn ssh_command(
     if variant == SshVariant::OpenSsh {
         arguments.extend(["-o".into(), "SendEnv=GIT_PROTOCOL".into()]);
         if ssh.is_batch {
-            arguments.extend(["-o".into(), "BatchMode=yes".into()]);
+            // Nobody is there to see that the other end has gone.
+            for option in ["BatchMode=yes", "ServerAliveInterval=30", "ServerAliveCountMax=2"] {
+                arguments.extend(["-o".into(), option.into()]);
+            }
         }
     }
     if let Some(port) = port {
@@ -149,7 +164,13 @@ fn ssh_command(
     Ok(command)
 }
 
-fn spawn(name: String, mut command: Command, options: &Options) -> Result<StreamRoad, Error> {
+fn spawn(name: String, command: Command, options: &Options) -> Result<StreamRoad, Error> {
+    let (read, write, program) = start(name, command)?;
+    let packets = Packets::new(read, options.silence_max);
+    Ok(StreamRoad { packets, write, program: Some(program) })
+}
+
+fn start(name: String, mut command: Command) -> Result<(BoxRead, BoxWrite, ProgramEnd), Error> {
     for variable in REPOSITORY_VARIABLES {
         command.env_remove(variable);
     }
@@ -167,9 +188,8 @@ fn spawn(name: String, mut command: Command, options: &Options) -> Result<Stream
     };
     let said = Arc::new(Mutex::new(Vec::new()));
     let listening = tokio::spawn(listen(stderr, said.clone()));
-    let packets = Packets::new(Box::new(stdout), options.silence_max);
-    let program = Some(ProgramEnd { name, child, said, listening });
-    Ok(StreamRoad { packets, write: Box::new(stdin), program })
+    let program = ProgramEnd { name, child, said, listening };
+    Ok((Box::new(stdout), Box::new(stdin), program))
 }
 
 fn shown(program: &OsStr) -> String {
@@ -188,7 +208,7 @@ async fn listen(mut stderr: ChildStderr, said: Arc<Mutex<Vec<u8>>>) {
 }
 
 /// Quoted for a shell, as git does it.
-fn quoted(path: &str) -> String {
+pub fn shell_quoted(path: &str) -> String {
     let inside = path.replace('\'', r"'\''").replace('!', r"'\!'");
     format!("'{inside}'")
 }
@@ -208,8 +228,8 @@ mod tests {
     fn ssh_is_told_what_it_understands() {
         let ssh = Ssh { is_batch: true, ..Ssh::default() };
         let words = arguments(&ssh, Some(22)).expect("a command").join(" ");
-        let expected = "ssh -o SendEnv=GIT_PROTOCOL -o BatchMode=yes -p 22 git@host \
-            git-upload-pack 'x'";
+        let expected = "ssh -o SendEnv=GIT_PROTOCOL -o BatchMode=yes -o ServerAliveInterval=30 \
+            -o ServerAliveCountMax=2 -p 22 git@host git-upload-pack 'x'";
         assert_eq!(words, expected);
         let plink = Ssh { program: "/opt/plink".into(), ..Ssh::default() };
         let words = arguments(&plink, Some(22)).expect("a command");
@@ -224,10 +244,10 @@ mod tests {
 
     #[test]
     fn paths_are_quoted() {
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's!"), r"'it'\''s'\!''");
+        assert_eq!(shell_quoted("a b"), "'a b'");
+        assert_eq!(shell_quoted("it's!"), r"'it'\''s'\!''");
         let read = wire::ssh_command::read_command(
-            format!("git-upload-pack {}", quoted("it's a!b")).as_bytes(),
+            format!("git-upload-pack {}", shell_quoted("it's a!b")).as_bytes(),
         );
         let expected = wire::ssh_command::SshCommand::Git {
             service: Service::UploadPack,

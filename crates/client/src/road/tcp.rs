@@ -23,15 +23,18 @@ pub(super) async fn open(
     let stream = connect(bare_host(host), port.unwrap_or(PORT), options).await?;
     let (read, mut write) = stream.into_split();
     let authority = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let name = service.name();
-    let request = format!("{name} {path}\0host={authority}\0\0version=2\0");
-    let mut bytes = Vec::new();
-    let mut writer = PacketWriter::new(&mut bytes);
-    writer.data(request.as_bytes()).and_then(|()| writer.flush())?;
-    drop(writer);
-    write.write_all(&bytes).await?;
+    let request = format!("{} {path}\0host={authority}\0\0version=2\0", service.name());
+    write.write_all(&packet(request.as_bytes())?).await?;
     let packets = Packets::new(Box::new(read), options.silence_max);
     Ok(StreamRoad { packets, write: Box::new(write), program: None })
+}
+
+fn packet(data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut writer = PacketWriter::new(&mut bytes);
+    writer.data(data).and_then(|()| writer.flush())?;
+    drop(writer);
+    Ok(bytes)
 }
 
 /// Connects to a host.

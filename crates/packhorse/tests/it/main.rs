@@ -31,6 +31,7 @@ mod push;
 mod raw;
 mod reftable;
 mod refused_early;
+mod remote_daemon;
 mod repo;
 mod service;
 mod serving;
