@@ -125,6 +125,15 @@ impl Programs {
         Some(command)
     }
 
+    /// `git-remote-daemon`, which lies beside Packhorse, in a repository.
+    pub(crate) fn remote_daemon(&self, dir: &Path) -> Option<Command> {
+        let program = self.packhorse.as_ref()?.with_file_name("git-remote-daemon");
+        let mut command = Command::new(program);
+        self.git.isolate(&mut command);
+        command.current_dir(dir);
+        Some(command)
+    }
+
     /// Packhorse with these arguments; `None` where git stands in.
     pub(crate) fn packhorse(&self, arguments: &[&str]) -> Option<Command> {
         let mut command = Command::new(self.packhorse.as_ref()?);

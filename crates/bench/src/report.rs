@@ -259,6 +259,7 @@ fn show(value: f64, unit: Unit) -> String {
         Unit::Seconds => format!("{:.1} ms", value * 1000.0),
         Unit::Count => format!("{value:.0}"),
         Unit::Instructions => format!("{:.2} million", value / 1e6),
+        Unit::Bytes if value < f64::from(1 << 20) => format!("{:.1} KiB", value / 1024.0),
         Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
     }
 }

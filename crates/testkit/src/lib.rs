@@ -5,6 +5,7 @@
 //! returning an error: a test has nothing better to do with one. It knows no
 //! Packhorse crate above the storage seams, so that every crate may use it.
 
+mod bad_road;
 mod ceph;
 mod crashes;
 mod event_source;
@@ -22,6 +23,7 @@ mod temp_dir;
 mod transcript;
 mod watch_source;
 
+pub use bad_road::BadRoad;
 pub use ceph::Ceph;
 pub use crashes::for_every_crash;
 pub use event_source::{EventSource, SentEvent, long_answer, long_answer_of};

@@ -14,6 +14,7 @@ mod refs;
 mod repack;
 mod shallow;
 mod storage;
+mod watch;
 
 use std::path::Path;
 use std::process::Child;
@@ -47,6 +48,7 @@ pub(crate) const SUITES: &[&str] = &[
     "maintain-under-load",
     "idle",
     "storage",
+    "watch",
     "instructions",
 ];
 
@@ -73,6 +75,7 @@ pub(crate) fn run(
         "maintain-under-load" => maintain::run(&mut bench),
         "idle" => idle::run(&mut bench),
         "storage" => storage::run(&mut bench),
+        "watch" => watch::run(&mut bench),
         "instructions" => instructions::run(&mut bench),
         other => Err(format!("there is no suite {other:?}").into()),
     }

@@ -175,12 +175,12 @@ fn serve(bench: &Bench<'_>, place: &str, file: Option<&str>) -> Outcome<ServerPr
 }
 
 /// Bodies of pushes, one commit each, every one on the one before.
-struct Pushes {
-    bodies: Vec<Vec<u8>>,
+pub(super) struct Pushes {
+    pub(super) bodies: Vec<Vec<u8>>,
 }
 
 impl Pushes {
-    fn new(git: &RealGit, source: &Path, branch: &str, count: usize) -> Self {
+    pub(super) fn new(git: &RealGit, source: &Path, branch: &str, count: usize) -> Self {
         let commits = super::push::commits(git, source, count);
         let zero = "0".repeat(commits[0].len());
         let mut bodies = Vec::new();

@@ -3,6 +3,7 @@
 mod background;
 mod foreground;
 mod ways;
+mod weather;
 
 use std::fs;
 use std::path::{Path, PathBuf};
