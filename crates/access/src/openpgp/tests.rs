@@ -1,5 +1,6 @@
 //! Keys and signatures of gpg, and some that it would not make.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 
@@ -102,10 +103,16 @@ fn signatures_of_gpg_are_checked() {
 #[test]
 fn keys_end_and_are_taken_back() {
     let gpg = Gpg::new();
-    let then = ["--faked-system-time", "20290101T000000"];
-    let run = |args: &[&str], input: &str| gpg.run(&[&then[..], args].concat(), input);
+    // A minute for each: what a program takes goes on from the time it is told.
+    let minutes = Cell::new(0);
+    let then = || {
+        minutes.set(minutes.get() + 1);
+        format!("--faked-system-time=20290101T00{:02}00", minutes.get())
+    };
+    let run = |args: &[&str], input: &str| gpg.run(&[&[then().as_str()], args].concat(), input);
+    let sign = |name: &str| gpg.sign(name, &[&then()]);
     run(&["--quick-gen-key", "short <s@x>", "ed25519", "sign", "30d"], "");
-    let (key, signature) = (gpg.key("short"), gpg.sign("short", &then));
+    let (key, signature) = (gpg.key("short"), sign("short"));
     let (day, begin) = (86_400, NOW - 365 * 86_400);
     check(&signature, TEXT, &key, begin + 29 * day).expect("not yet");
     let words = check(&signature, TEXT, &key, begin + 31 * day).expect_err("ended").to_string();
@@ -122,7 +129,7 @@ fn keys_end_and_are_taken_back() {
     run(&["--quick-add-key", &fingerprint, "cv25519", "encr", "0"], "");
     let key = gpg.key("above");
     assert_eq!((key.subkeys.len(), key.users().len()), (2, 1));
-    let signature = gpg.sign("above", &then);
+    let signature = sign("above");
     let by = check(&signature, TEXT, &key, NOW).expect("a subkey");
     assert_eq!(by, hex(&key.subkeys[0].key.fingerprint()));
     let edit = ["--command-fd", "0", "--edit-key", &fingerprint, "key 1", "revkey", "save"];
@@ -131,7 +138,7 @@ fn keys_end_and_are_taken_back() {
     assert_eq!(error.to_string(), format!("the key {by} is revoked"));
 
     run(&["--quick-gen-key", "gone <g@x>", "ed25519", "sign", "0"], "");
-    let signature = gpg.sign("gone", &then);
+    let signature = sign("gone");
     let fingerprint = gpg.key("gone").fingerprint();
     check(&signature, TEXT, &gpg.key("gone"), NOW).expect("still");
     let file = gpg.home().join(format!("openpgp-revocs.d/{fingerprint}.rev"));

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::fd::AsFd as _;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use testkit::ServerProcess;
 
 use super::storage::Pushes;
@@ -21,6 +22,9 @@ use crate::transport;
 const SUITE: &str = "watch";
 /// Subscribers, and pushes of which they hear.
 const CROWDS: &[(usize, usize)] = &[(1, 200), (1_000, 50), (10_000, 20)];
+/// Subscribers that are found to have heard at once.
+const READY_MAX: usize = 1024;
+const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// For those who never hear.
 const HUNG: Duration = Duration::from_secs(120);
 /// Start-up work on other threads is over by then.
@@ -125,9 +129,13 @@ fn crowd(bench: &mut Bench<'_>, subscribers: usize, pushes: usize) -> Outcome<()
     std::thread::sleep(SETTLED_AFTER);
     let after = tree_anonymous_bytes(server.pid());
     all.truncate(subscribers);
+    let crowd = epoll::create(CreateFlags::CLOEXEC)?;
+    for (at, one) in all.iter().enumerate() {
+        epoll::add(&crowd, &one.stream, EventData::new_u64(at as u64), EventFlags::IN)?;
+    }
     let mut latencies = Vec::new();
     for body in &bodies[1..] {
-        latencies.extend(push(&server, body, &mut all)?);
+        latencies.extend(push(&server, body, &mut all, &crowd)?);
     }
     latencies.sort_unstable_by(f64::total_cmp);
     let case = format!("{subscribers} subscribers");
@@ -146,7 +154,12 @@ fn crowd(bench: &mut Bench<'_>, subscribers: usize, pushes: usize) -> Outcome<()
 }
 
 /// One push; how long after it was acknowledged each subscriber heard of it. Who hears of it before is told at once.
-fn push(server: &ServerProcess, body: &[u8], all: &mut [Subscriber]) -> Outcome<Vec<f64>> {
+fn push(
+    server: &ServerProcess,
+    body: &[u8],
+    all: &mut [Subscriber],
+    crowd: &OwnedFd,
+) -> Outcome<Vec<f64>> {
     // `OLD NEW NAME`, behind the length.
     let id = body[4 + 41..4 + 81].to_vec();
     let authority = server.authority().to_owned();
@@ -158,28 +171,21 @@ fn push(server: &ServerProcess, body: &[u8], all: &mut [Subscriber]) -> Outcome<
         });
         let begun = Instant::now();
         let mut heard: Vec<Option<Instant>> = vec![None; all.len()];
-        let mut missing: Vec<usize> = (0..all.len()).collect();
-        while !missing.is_empty() {
+        let mut missing = all.len();
+        let mut ready = Vec::with_capacity(READY_MAX);
+        while missing > 0 {
             if begun.elapsed() > HUNG {
-                return Err(
-                    format!("{} subscribers have not heard of a push", missing.len()).into()
-                );
+                return Err(format!("{missing} subscribers have not heard of a push").into());
             }
-            let streams = missing.iter().map(|at| &all[*at].stream);
-            let mut ready: Vec<PollFd<'_>> = streams
-                .map(|stream| PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN))
-                .collect();
-            poll(&mut ready, Some(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 }))?;
+            epoll::wait(crowd, rustix::buffer::spare_capacity(&mut ready), Some(&SECOND))?;
             let now = Instant::now();
-            let ready: Vec<bool> = ready.iter().map(|one| !one.revents().is_empty()).collect();
-            let mut still = Vec::new();
-            for (at, is_ready) in missing.iter().zip(ready) {
-                match is_ready && all[*at].heard(&id)? {
-                    true => heard[*at] = Some(now),
-                    false => still.push(*at),
+            for event in ready.drain(..) {
+                let at = event.data.u64() as usize;
+                if heard[at].is_none() && all[at].heard(&id)? {
+                    heard[at] = Some(now);
+                    missing -= 1;
                 }
             }
-            missing = still;
         }
         let acknowledged = pushing.join().map_err(|_| "the push panicked")??;
         let since = |one: Instant| one.saturating_duration_since(acknowledged).as_secs_f64();
