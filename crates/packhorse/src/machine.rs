@@ -18,6 +18,23 @@ pub fn shared_memory_bytes() -> usize {
     usize::try_from((usable / SHARED_PART).max(SHARED_BYTES_MIN)).unwrap_or(usize::MAX)
 }
 
+/// Open files that a server may come to need: connections, packs and their indexes.
+const FILES: u64 = 64 << 10;
+
+/// Lets this process open as many files as it may need. Systems begin with 1024, for programs that count
+/// them in bits (select(2)), and let others ask for more.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(FILES).min(FILES);
+    if current.is_some_and(|current| current < wanted) {
+        let limit = Rlimit { current: Some(wanted), maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "no more files can be opened than before");
+        }
+    }
+}
+
 /// Freed memory is given back this long after it was freed, all at once.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(50);
 

@@ -15,6 +15,7 @@ use crate::folder::FolderWatch;
 use crate::git::Repository;
 use crate::listener::{Heard, Listener};
 use crate::needs::{Need, Needs};
+use crate::network::{Network, Sleep};
 use crate::note::{Note, Order};
 use crate::settings::{self, Action, Remote, Settings};
 
@@ -22,6 +23,8 @@ use crate::settings::{self, Action, Remote, Settings};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long is waited after a change of branches, for others that come with it.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
+/// How long is waited after a change of the network, for others that come with it.
+const NETWORK_TIME: Duration = Duration::from_millis(500);
 /// How often it is looked whether a work tree can follow by now.
 const LATER_TIME: Duration = Duration::from_secs(30);
 /// Notes that wait for listeners to be heard.
@@ -67,6 +70,8 @@ struct Listened {
     remote: Arc<Remote>,
     /// Called when there is a reason to look now, one for each node.
     retries: Vec<Arc<Notify>>,
+    /// Called when the network is another, one for each node.
+    networks: Vec<Arc<Notify>>,
     /// Ended when this is dropped.
     _listeners: JoinSet<()>,
 }
@@ -101,6 +106,8 @@ impl Daemon {
             self.error(&"".into(), words.to_owned()).await;
         }
         self.look_at_own().await;
+        let network = Network::begin();
+        let mut sleep = Sleep::new();
         let needs = self.needs.clone();
         let mut paused = self.paused.subscribe();
         loop {
@@ -120,7 +127,16 @@ impl Daemon {
                         return Ok(());
                     }
                 }
+                () = changed(network.as_ref()) => {
+                    tokio::time::sleep(NETWORK_TIME).await;
+                    let networks = self.remotes.values().flat_map(|one| &one.networks);
+                    networks.for_each(|network| network.notify_one());
+                    self.needs.hurry();
+                }
                 () = tokio::time::sleep(LOOK_EVERY) => {
+                    if sleep.has_slept() {
+                        self.wake().await;
+                    }
                     let now = modified(&config);
                     if now.is_none() && !self.repository.common_dir.join("HEAD").exists() {
                         return Err("the repository is gone".to_owned());
@@ -191,16 +207,19 @@ impl Daemon {
     fn listen(&self, remote: Remote) -> Listened {
         let remote = Arc::new(remote);
         let mut listeners = JoinSet::new();
-        let mut retries = Vec::new();
+        let (mut retries, mut networks) = (Vec::new(), Vec::new());
         for (number, node) in remote.nodes.iter().enumerate() {
             let retry = Arc::new(Notify::new());
+            let network = Arc::new(Notify::new());
             retries.push(retry.clone());
+            networks.push(network.clone());
             let listener = Listener {
                 remote: remote.clone(),
                 node: node.clone(),
                 repository: self.repository.clone(),
                 heard: self.heard.clone(),
                 retry,
+                network,
                 cursor: None,
                 known: None,
                 backoff: Backoff::new(remote.times.retry_max, seed(number)),
@@ -209,7 +228,7 @@ impl Daemon {
             };
             listeners.spawn(listener.run(self.paused.subscribe()));
         }
-        Listened { remote, retries, _listeners: listeners }
+        Listened { remote, retries, networks, _listeners: listeners }
     }
 
     async fn hear(&mut self, heard: Heard) {
@@ -287,6 +306,17 @@ impl Daemon {
     fn retry(&self) {
         self.remotes.values().flat_map(|one| &one.retries).for_each(|retry| retry.notify_one());
         self.needs.hurry();
+    }
+
+    /// Whoever was connected before the machine slept has forgotten it.
+    async fn wake(&mut self) {
+        if self.paused.send_replace(true) {
+            return;
+        }
+        self.status(&"".into(), "the machine has slept: connecting anew".to_owned()).await;
+        tokio::time::sleep(SETTLE_TIME).await;
+        self.paused.send_replace(false);
+        self.retry();
     }
 
     /// Branches may have moved here.
@@ -406,6 +436,13 @@ async fn next(needs: &Needs, paused: &mut watch::Receiver<bool>) -> (BString, Ne
 async fn moved(folder: Option<&FolderWatch>) {
     match folder {
         Some(folder) => folder.moved().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(network: Option<&Network>) {
+    match network {
+        Some(network) => network.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -19,6 +19,7 @@ mod git;
 mod known;
 mod listener;
 mod needs;
+mod network;
 mod note;
 mod refspec;
 mod settings;

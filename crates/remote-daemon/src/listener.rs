@@ -23,6 +23,15 @@ const GOOD_TIME: Duration = Duration::from_secs(10);
 /// How long is waited after a change of a folder, for others that come with it.
 const SETTLE_TIME: Duration = Duration::from_millis(5);
 
+/// Where Gerrit listens for ssh, wherever it is.
+const GERRIT_PORT: u16 = 29_418;
+
+/// Whether an event of Gerrit's says that a ref of a project is another.
+fn moved_in(line: &[u8], project: &str) -> bool {
+    let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else { return false };
+    event["type"] == "ref-updated" && event["refUpdate"]["project"] == project
+}
+
 /// What a listener tells the daemon.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -45,6 +54,8 @@ pub(crate) struct Listener {
     pub heard: mpsc::Sender<Heard>,
     /// Called when there is a reason to look now.
     pub retry: Arc<Notify>,
+    /// Called when the network is another, which may help those that fail.
+    pub network: Arc<Notify>,
     /// How the server said all refs are, when it did last.
     pub cursor: Option<BString>,
     pub known: Option<Known>,
@@ -90,6 +101,7 @@ impl Listener {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.retry.notified() => {}
+                () = self.network.notified() => {}
                 () = until(&mut paused, true) => {}
             }
         }
@@ -138,14 +150,18 @@ impl Listener {
                 if connection.can_watch() {
                     return self.watch(connection).await;
                 }
-                if matches!(url, RemoteUrl::Ssh { .. }) && !self.remote.annex_ignore {
-                    connection.close().await;
-                    return match self.annex(&url).await? {
-                        true => Ok(()),
-                        false => self.poll(None).await,
-                    };
-                }
-                self.poll(Some(connection)).await
+                let told = match &url {
+                    RemoteUrl::Ssh { port: Some(GERRIT_PORT), path, .. } => {
+                        connection.close().await;
+                        self.gerrit(&url, path).await?
+                    }
+                    RemoteUrl::Ssh { .. } if !self.remote.annex_ignore => {
+                        connection.close().await;
+                        self.annex(&url).await?
+                    }
+                    _ => return self.poll(Some(connection)).await,
+                };
+                if told { Ok(()) } else { self.poll(None).await }
             }
         }
     }
@@ -236,6 +252,26 @@ impl Listener {
             self.list(None).await?;
         }
         Ok(true)
+    }
+
+    /// Gerrit, which says what happens in all its projects (cmd-stream-events); false when it does not say so to
+    /// everybody.
+    async fn gerrit(&mut self, url: &RemoteUrl, path: &str) -> Result<bool, Error> {
+        let mut shell =
+            Shell::open(url, "gerrit stream-events -s ref-updated", &self.node.options)?;
+        self.list(None).await?;
+        let begun = Instant::now();
+        let project = path.trim_matches('/').trim_end_matches(".git");
+        self.connected("gerrit stream-events").await;
+        loop {
+            match shell.line().await {
+                Ok(Some(line)) if moved_in(&line, project) => drop(self.list(None).await?),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) if begun.elapsed() < GOOD_TIME => return Ok(false),
+                Ok(None) => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// A server that has to be asked.

@@ -32,6 +32,7 @@ const COUNTED_MAX: usize = 10_000;
 #[allow(clippy::print_stderr)] // A server that cannot start says so where it was started.
 pub fn run(options: ServeOptions) -> ExitCode {
     start_log();
+    machine::allow_many_files();
     match Given::take().and_then(|given| serve(&options, given)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {

@@ -1,7 +1,11 @@
 //! Each way to hear of changes, and what arrives by it.
 
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use testkit::{LineProcess, Sshd, free_port, installed_programs, wait_until};
 
@@ -40,7 +44,7 @@ fn servers_that_tell() {
     let scene = Scene::new();
     for url in scene.urls() {
         arrives(&scene, &url, "packhorse-watch", &[]);
-        std::fs::remove_dir_all(scene.git.path("by-packhorse-watch")).expect("removed");
+        fs::remove_dir_all(scene.git.path("by-packhorse-watch")).expect("removed");
     }
 }
 
@@ -105,7 +109,51 @@ fn a_remote_may_be_in_several_places() {
     scene.push("main", "two");
     assert_eq!(daemon.expect_start("CHANGED"), "CHANGED origin refs/heads/main");
     // Once, though two have said so.
-    while let Some(line) = daemon.next_within(std::time::Duration::from_millis(500)) {
+    while let Some(line) = daemon.next_within(Duration::from_millis(500)) {
         assert!(!line.starts_with("CHANGED"), "{line}");
     }
+}
+
+/// Gerrit speaks ssh at a port of its own, and says what happens in all its projects.
+#[test]
+fn hosts_that_are_gerrit() {
+    let scene = Scene::new();
+    let git = &scene.git;
+    let events = git.path("events");
+    fs::write(
+        &events,
+        "{\"type\":\"ref-updated\",\"refUpdate\":{\"project\":\"other\"}}\nno JSON\n",
+    )
+    .expect("a file");
+    // What ssh is asked for comes last.
+    let script = format!(
+        "#!/bin/sh\nfor asked; do :; done\ncase $asked in\n\
+         *stream-events*) exec tail -n +1 -f '{}' ;;\n\
+         git-upload-pack*) exec git upload-pack '{}' ;;\n\
+         *) echo 'no such command' >&2; exit 127 ;;\nesac\n",
+        events.display(),
+        scene.served.display()
+    );
+    let ssh = git.path("fake-ssh");
+    fs::write(&ssh, script).expect("a file");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("a file");
+    let folder = git.clone(&scene.served, "gerrit", &["-q"]);
+    scene.config(&folder, "remote.origin.url", "ssh://ann@gerrit.example.org:29418/team/project");
+    scene.config(&folder, "remote.origin.daemon", "notify");
+    let mut daemon = scene.daemon(&folder);
+    daemon.env("GIT_SSH_COMMAND", &ssh).arg("--foreground");
+    let mut daemon = LineProcess::spawn(daemon);
+    daemon.expect("a connection", |line| line.ends_with(" (gerrit stream-events)"));
+    let tell = |project: &str| {
+        let text = format!(
+            "{{\"type\":\"ref-updated\",\"refUpdate\":{{\"project\":\"{project}\",\"refName\":\"main\"}}}}\n"
+        );
+        let mut file = fs::OpenOptions::new().append(true).open(&events).expect("a file");
+        file.write_all(text.as_bytes()).expect("written");
+    };
+    scene.push("main", "two");
+    tell("team/other");
+    assert_eq!(daemon.next_within(Duration::from_millis(500)), None);
+    tell("team/project");
+    assert_eq!(daemon.expect_start("CHANGED"), "CHANGED origin refs/heads/main");
 }
