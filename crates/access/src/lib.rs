@@ -27,6 +27,7 @@ pub use date::{Date, NoDate};
 pub use key::{NoKey, SshKey};
 pub use level::{Level, NoLevel};
 pub use openpgp::{NoPgpKey, PgpKey};
+pub use pattern::Pattern;
 pub use protection::{Action, Protection};
 pub use records::{Protect, Records, Rule, TokenRecord, UserRecord, WHO_ANYONE, WHO_USERS};
 pub use signing::SigningKeys;

@@ -10,11 +10,13 @@ const BYTES_MAX: usize = 1024;
 /// A pattern over names with slashes in them: `*` stays between slashes, `**` does not, and a `/`
 /// at the end stands for all that is below.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     text: String,
 }
 
 impl Pattern {
+    /// Reads one.
+    ///
     /// # Errors
     /// Words about what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
@@ -44,6 +46,12 @@ impl Pattern {
         }
     }
 
+    /// Whether it stands for one name only.
+    pub fn is_plain(&self) -> bool {
+        !self.text.ends_with('/') && !self.text.contains(['*', '?', '[', '\\', '{'])
+    }
+
+    /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -7,6 +7,8 @@
 //!
 //! Everything runs on tokio, and one thread is enough for many connections.
 
+mod annex;
+mod backoff;
 mod connection;
 mod credentials;
 mod error;
@@ -19,13 +21,15 @@ mod shell;
 mod url;
 mod watch;
 
+pub use annex::{AnnexKey, AnnexStore, NoAnnexKey, annex_folder};
+pub use backoff::Backoff;
 pub use connection::Connection;
 pub use credentials::{Credentials, GitCredentials, Login, NoCredentials, Pending, Verdict};
 pub use error::Error;
 pub use fetch::{Fetched, Haves, NoHaves, PackPart, PackReader};
 pub use options::{Http, Options, Ssh, SshVariant};
 pub use packets::BoxRead;
-pub use road::{BoxWrite, shell_quoted};
+pub use road::{BoxWrite, Posted, post, shell_quoted};
 pub use shell::Shell;
 pub use url::{HttpUrl, NoUrl, RemoteUrl, without_password};
 pub use watch::{RefMove, Watch, WatchEvent};

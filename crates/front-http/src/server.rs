@@ -8,9 +8,9 @@ use std::time::Duration;
 use host::Host;
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -173,7 +173,7 @@ async fn accept_failed(error: &std::io::Error) {
 /// Serves one connection to its end.
 async fn connection(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
     let Speech::Tls(tls) = &front.speech else {
-        return speak(front, stream, peer, watcher).await;
+        return Box::pin(speak(front, stream, peer, watcher)).await;
     };
     let handshake = tls.acceptor.accept(stream);
     let handshake = tokio::time::timeout(front.settings.header_timeout, handshake);
@@ -185,7 +185,7 @@ async fn connection(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, watc
     match shaken {
         // An authority has seen what it came for.
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {}
-        Ok(Ok(stream)) => speak(front, stream, peer, watcher).await,
+        Ok(Ok(stream)) => Box::pin(speak(front, stream, peer, watcher)).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
         Err(_) => tracing::debug!(%peer, "the client says nothing"),
     }
@@ -197,25 +197,40 @@ where
 {
     let (header_timeout, idle_timeout) =
         (front.settings.header_timeout, front.settings.idle_timeout);
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .half_close(true)
-        .writev(true);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(front.settings.streams_per_connection_max)
-        .keep_alive_interval(header_timeout)
-        .keep_alive_timeout(header_timeout)
-        .adaptive_window(true);
+    let streams_max = front.settings.streams_per_connection_max;
+    let mut stopping = front.stopping.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let front = front.clone();
-        async move { Ok::<_, Infallible>(answer(front, peer, request).await) }
+        // hyper keeps room for one as long as the connection lives.
+        Box::pin(async move { Ok::<_, Infallible>(answer(front, peer, request).await) })
     });
-    let stream = TimedStream::new(stream, header_timeout, idle_timeout);
-    let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    let mut stream = TimedStream::new(stream, idle_timeout);
+    let opened = tokio::select! {
+        opened = stream.opens_http2(header_timeout) => opened,
+        // Whoever has asked for nothing is not waited for.
+        _ = async { stopping.wait_for(|stops| *stops).await.is_ok() } => return,
+    };
+    let stream = TokioIo::new(stream);
+    let ended = match opened {
+        Ok(false) => {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+            http.half_close(true).writev(true);
+            watcher.watch(http.serve_connection(stream, service)).await
+        }
+        Ok(true) => {
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new())
+                .max_concurrent_streams(streams_max)
+                .keep_alive_interval(header_timeout)
+                .keep_alive_timeout(header_timeout)
+                .adaptive_window(true);
+            // It is larger than one of HTTP/1.1, of which there are more.
+            Box::pin(watcher.watch(http.serve_connection(stream, service))).await
+        }
+        Err(error) => return tracing::debug!(%peer, %error, "connection ended"),
+    };
+    if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }

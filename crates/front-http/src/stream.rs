@@ -9,31 +9,27 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep, timeout};
 
-/// What a client says at least when it opens a connection: as many bytes are read to find out
-/// which version of HTTP it speaks.
-const OPENING_BYTES: usize = 24;
+/// What a client of HTTP/2 says first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of the first request that are read at once. They are handed on as one, so that a head that is no
+/// longer fits into the room hyper has for it at first, which it otherwise doubles and keeps.
+const FIRST_BYTES: usize = 1024;
 
 /// A stream with a deadline for its first bytes and for every wait to write.
 pub(crate) struct TimedStream<S> {
     stream: S,
-    opening: Option<Pin<Box<Sleep>>>,
-    opening_bytes_left: usize,
     stall_timeout: Duration,
     stall: Option<Pin<Box<Sleep>>>,
+    /// What was read to find out which version is spoken, and not handed on.
+    first: Vec<u8>,
 }
 
 impl<S> TimedStream<S> {
-    pub fn new(stream: S, opening_timeout: Duration, stall_timeout: Duration) -> Self {
-        TimedStream {
-            stream,
-            opening: Some(Box::pin(sleep(opening_timeout))),
-            opening_bytes_left: OPENING_BYTES,
-            stall_timeout,
-            stall: None,
-        }
+    pub fn new(stream: S, stall_timeout: Duration) -> Self {
+        TimedStream { stream, stall_timeout, stall: None, first: Vec::new() }
     }
 
     /// Waits with a deadline for what `written` waits for.
@@ -57,6 +53,27 @@ fn timed_out(words: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, words)
 }
 
+impl<S: AsyncRead + Unpin> TimedStream<S> {
+    /// Whether the client speaks HTTP/2, by what it says first, for which it has so long.
+    ///
+    /// # Errors
+    /// When the connection breaks, or too little is said in time.
+    pub async fn opens_http2(&mut self, opening_timeout: Duration) -> io::Result<bool> {
+        self.first.reserve_exact(FIRST_BYTES);
+        let TimedStream { stream, first, .. } = self;
+        let said = async {
+            while first.len() < PREFACE.len() && PREFACE.starts_with(first) {
+                if stream.read_buf(first).await? == 0 {
+                    break;
+                }
+            }
+            Ok(first.starts_with(PREFACE))
+        };
+        let said = timeout(opening_timeout, said).await;
+        said.unwrap_or_else(|_| Err(timed_out("the client says nothing")))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -64,19 +81,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let Some(opening) = &mut this.opening else { return read };
-        if read.is_pending() {
-            ready!(opening.as_mut().poll(context));
-            return Poll::Ready(Err(timed_out("the client says nothing")));
+        if this.first.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(context, buffer);
         }
-        let count = buffer.filled().len() - before;
-        this.opening_bytes_left = this.opening_bytes_left.saturating_sub(count);
-        if this.opening_bytes_left == 0 {
-            this.opening = None;
+        let count = this.first.len().min(buffer.remaining());
+        buffer.put_slice(&this.first[..count]);
+        this.first.drain(..count);
+        if this.first.is_empty() {
+            this.first = Vec::new();
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -10,7 +10,7 @@ use serve::archive::UploadArchive;
 use serve::hooks::HookEnvironment;
 use serve::receive::{Outcome, Pusher, ReceivePack, ReceiveSettings, RefUpdate};
 use serve::upload::UploadPack;
-use serve::{Error, Exchange, HiddenRefs, Namespace};
+use serve::{Error, Exchange, Namespace};
 use wire::v2::WatchRequest;
 use wire::{PacketWriter, Protocol, Service, Sink};
 
@@ -263,6 +263,8 @@ impl Admitted {
             porter: &self.rooms.porter,
             caller: &self.request.caller,
             name: &self.known_as,
+            road: self.request.road,
+            listener: self.settings.listener.as_deref(),
         };
         let environment = self.hook_environment();
         let session = ReceivePack {
@@ -332,10 +334,9 @@ impl Admitted {
             name: self.name.clone(),
             reason: error.to_string(),
         })?;
-        let hidden = HiddenRefs::from_config(self.repository.config(), "uploadpack");
+        let view = View::of(&self.repository, namespace, prefixes.clone());
         let refs = self.repository.refs();
         let subscription = self.rooms.hub.subscribe((location, &self.name), refs, *since)?;
-        let view = View { hidden, namespace, prefixes: prefixes.clone() };
         let (porter, caller) = (self.rooms.porter.clone(), self.request.caller.clone());
         let (has_accounts, known_as) = (porter.has_accounts(), self.known_as);
         let still_may = move || {

@@ -1,22 +1,17 @@
 //! Who did what, from where, and what came of it: a line of JSON for each.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use access::Date;
 use serde::Serialize;
 
-use crate::{Caller, Road};
+use crate::{Caller, LineFile, Road};
 
-/// A file that lines are put at the end of. Whoever moves it away (logrotate) finds the next line
-/// in a new one.
+/// Where it is noted.
 pub struct Audit {
-    path: PathBuf,
-    file: Mutex<Option<(File, u64)>>,
+    file: LineFile,
     /// Whether what only reads is noted, too.
     reads: bool,
 }
@@ -83,49 +78,19 @@ impl Audit {
     /// # Errors
     /// When that cannot be done.
     pub fn open(path: &Path, reads: bool) -> io::Result<Self> {
-        let audit = Audit { path: path.to_owned(), file: Mutex::default(), reads };
-        *audit.lock() = Some(audit.opened()?);
-        Ok(audit)
+        Ok(Audit { file: LineFile::open(path)?, reads })
     }
 
     pub(crate) fn notes_reads(&self) -> bool {
         self.reads
     }
 
-    fn opened(&self) -> io::Result<(File, u64)> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        let number = file.metadata()?.ino();
-        Ok((file, number))
-    }
-
     /// Puts a line at the end; what goes wrong with it goes into the log.
     pub(crate) fn write(&self, now: u64, entry: &Entry<'_>) {
-        let written = serde_json::to_vec(&Line { time: Date(now), entry })
-            .map_err(io::Error::from)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                self.append(&line)
-            });
-        if let Err(error) = written {
-            tracing::error!(file = %self.path.display(), %error, ?entry, "cannot write the audit log");
+        if let Err(error) = self.file.write(&Line { time: Date(now), entry }) {
+            let file = self.file.path().display();
+            tracing::error!(%file, %error, ?entry, "cannot write the audit log");
         }
-    }
-
-    fn append(&self, line: &[u8]) -> io::Result<()> {
-        let mut file = self.lock();
-        let there = std::fs::metadata(&self.path).map(|meta| meta.ino()).ok();
-        if file.as_ref().map(|(_, number)| *number) != there || there.is_none() {
-            *file = Some(self.opened()?);
-        }
-        match &mut *file {
-            // At once, so that lines of two servers do not mix.
-            Some((file, _)) => file.write_all(line),
-            None => Ok(()),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(File, u64)>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

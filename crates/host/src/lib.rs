@@ -12,6 +12,8 @@ mod creation;
 mod dumb;
 mod dumb_file;
 mod empty;
+mod line_file;
+mod listener;
 mod location;
 mod name;
 mod path_rules;
@@ -30,15 +32,18 @@ pub use attempts::AttemptSettings;
 pub use audit::Audit;
 pub use catalogue::Catalogue;
 pub use dumb_file::{DumbFile, Freshness};
+pub use line_file::LineFile;
+pub use listener::{Listener, Pushed};
 pub use location::Location;
 pub use name::{NameError, RepositoryName};
+pub use object::ObjectId;
 pub use path_rules::{PathRules, is_aliased};
 pub use refusal::Refusal;
 pub use repository::MemoryPool;
 pub use request::{Caller, Request, Road, Switch, Task};
 pub use search::Listed;
 pub use serve::hooks::HookEnvironment;
-pub use serve::receive::Outcome;
+pub use serve::receive::{Outcome, RefUpdate};
 pub use serve::upload::FetchBudget;
 pub use serve::{Error as ServeError, Exchange, ServerInfo};
 pub use settings::{PushAccess, Settings, Variable};
@@ -58,9 +63,10 @@ use audit::Entry;
 use bstr::BString;
 use catalogue::Found;
 use porter::Porter;
+use serve::Namespace;
 use turns::{Turns, Work};
 use upkeep::Keeper;
-use watch::Hub;
+use watch::{Hub, View};
 
 /// A server's repositories and rules. Shared by all front-ends of a process.
 pub struct Host {
@@ -227,6 +233,32 @@ impl Host {
     /// Tells everybody who watches that it is over: the server is about to end.
     pub fn end_watching(&self) {
         self.hub.end();
+    }
+
+    /// The name in rules of a repository that was listed so.
+    pub fn known_as(&self, listed: &str) -> String {
+        let Ok(name) = RepositoryName::new(listed.as_bytes()) else { return listed.to_owned() };
+        self.catalogue.known_as(&name, self.catalogue.locate(&name).as_ref())
+    }
+
+    /// Watches a repository for the server itself: all that somebody who may fetch can see. Looks at its
+    /// refs first, which may take a while.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Crowded`], [`Refusal::Unavailable`].
+    pub fn watch(
+        &self,
+        name: &RepositoryName,
+        since: Option<Cursor>,
+    ) -> Result<WatchedRefs, Refusal> {
+        let location = self.catalogue.locate(name);
+        let Found { repository, exported_name, location } = self.catalogue.find(name, location)?;
+        let not_found = || Refusal::NotFound { name: exported_name.clone() };
+        let location = location.ok_or_else(not_found)?;
+        let view = View::of(&repository, Namespace::default(), Vec::new());
+        let subscription =
+            self.hub.subscribe((&location, &exported_name), repository.refs(), since)?;
+        Ok(WatchedRefs::new(subscription, view, None))
     }
 
     /// Requests that are being answered.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use access::SigningKeys;
 use access::{Action, Authority, AuthorityError, Decision, Identity, Level, Proof, Protection};
 use bstr::BString;
-use serve::receive::Guard;
+use serve::receive::{Guard, RefUpdate};
 
 use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry};
+use crate::listener::{Listener, Pushed};
 use crate::settings::Settings;
 use crate::{Caller, PushAccess, Refusal, Road};
 
@@ -163,6 +164,8 @@ pub(crate) struct PushGuard<'a> {
     pub porter: &'a Porter,
     pub caller: &'a Caller,
     pub name: &'a str,
+    pub road: Road,
+    pub listener: Option<&'a dyn Listener>,
 }
 
 impl Guard for PushGuard<'_> {
@@ -192,5 +195,11 @@ impl Guard for PushGuard<'_> {
 
     fn refused(&self, name: &BString, action: Action, why: &str) {
         tracing::info!(repository = self.name, %name, %action, why, "a protection refused a push");
+    }
+
+    fn moved(&self, updates: &[RefUpdate]) -> Result<(), String> {
+        let Some(listener) = self.listener else { return Ok(()) };
+        let PushGuard { caller, name, road, .. } = *self;
+        listener.pushed(&Pushed { repository: name, caller, road: road.name(), updates })
     }
 }

@@ -11,6 +11,7 @@ use serve::ServerInfo;
 use serve::hooks::{HookEnvironment, HookLimits};
 use wire::Limits;
 
+use crate::listener::Listener;
 use crate::path_rules;
 use crate::{AttemptSettings, Audit, FetchBudget, OwnerContext};
 use crate::{TurnSettings, UpkeepSettings, WatchSettings};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub authority: Option<Arc<dyn Authority>>,
     /// Where who did what is noted.
     pub audit: Option<Arc<Audit>>,
+    /// Who hears of refs that a push has moved.
+    pub listener: Option<Arc<dyn Listener>>,
     /// How many attempts to log in an address has.
     pub attempts: AttemptSettings,
     /// Who may push where there are no accounts; that nobody may holds for accounts, too.
@@ -128,6 +131,7 @@ impl Default for Settings {
         Settings {
             authority: None,
             audit: None,
+            listener: None,
             attempts: AttemptSettings::default(),
             push_access: PushAccess::NotAnonymously,
             create_on_push: false,

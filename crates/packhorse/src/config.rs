@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::webhook::config::{WebhookConfig, WebhooksConfig};
+
 /// What a configuration file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +59,12 @@ pub struct FileConfig {
     /// Telling who wants to know what becomes of refs.
     #[serde(default)]
     pub watch: WatchConfig,
+    /// How webhooks are told.
+    #[serde(default)]
+    pub webhooks: WebhooksConfig,
+    /// Webhooks.
+    #[serde(default)]
+    pub webhook: Vec<WebhookConfig>,
     /// The folder this file lies in, from which paths in it are seen.
     #[serde(skip)]
     pub folder: PathBuf,

@@ -13,6 +13,7 @@ mod serve;
 mod stdio;
 mod store;
 mod terminal;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Token(accounts) => accounts::run(accounts, accounts::token),
         Command::Group(accounts) => accounts::run(accounts, accounts::group),
         Command::Access(accounts) => accounts::run(accounts, accounts::access),
+        Command::Webhook(options) => webhook::run(&options),
         Command::Dev(command) => dev::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -1,10 +1,14 @@
-//! What is done about changes: fetch, follow, push. Git does it, with the repository's hooks, helpers and settings.
+//! What is done about changes: fetch, follow, push. Fetches and pushes are done here ([`direct`]) where nothing but the
+//! usual is asked for; whatever a hook, helper or setting has a say in is git's.
 
 use std::ffi::OsStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bstr::{BStr, BString, ByteSlice as _};
 
+use crate::direct::{self, Branch, Reasons};
 use crate::git::{Ran, Repository};
+use crate::settings::Remote;
 
 /// How something ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +23,52 @@ pub enum Done {
     Failed(String),
 }
 
-/// Fetches from a remote.
-pub async fn fetch(repository: &Repository, remote: &BStr) -> Done {
-    match run(repository, &["fetch", "--no-write-fetch-head", "--"], remote).await {
-        Ok(ran) if ran.status.success() => Done::Well(Some("fetched".to_owned())),
+/// Fetches that were done here, after which git is asked whether there is something to tidy up.
+const TIDY_EVERY: usize = 32;
+static FETCHES: AtomicUsize = AtomicUsize::new(0);
+
+/// Fetches from a remote: here, or, where that is not known here, with git.
+pub async fn fetch(repository: &Repository, remote: &Remote) -> Done {
+    let why = match remote.reasons.fetch.clone().or_else(|| Reasons::before_fetch(repository)) {
+        Some(why) => why,
+        None => match fetch_directly(repository, remote).await {
+            Ok(done) => return done,
+            Err(why) => why,
+        },
+    };
+    match run(repository, &["fetch", "--no-write-fetch-head", "--"], remote.name.as_ref()).await {
+        Ok(ran) if ran.status.success() => Done::Well(Some(format!("fetched (git: {why})"))),
         Ok(ran) => Done::Failed(format!("not fetched: {}", ran.words())),
         Err(words) => Done::Failed(words),
+    }
+}
+
+/// From the first of its places that can be reached; why git has to do it, if it has to.
+async fn fetch_directly(repository: &Repository, remote: &Remote) -> Result<Done, String> {
+    let mut failures = Vec::new();
+    let mut why = None;
+    for node in &remote.nodes {
+        if let Some(reason) = node.needs_git {
+            why.get_or_insert_with(|| reason.to_owned());
+            continue;
+        }
+        match direct::fetch(repository, remote, node).await {
+            Ok(()) => {
+                if FETCHES.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+                    let tidied =
+                        repository.git.output(&["maintenance", "run", "--auto", "--quiet"]);
+                    let _ = tidied.await;
+                }
+                return Ok(Done::Well(Some(format!("fetched (client, {})", node.shown()))));
+            }
+            Err(unfit) if unfit.may_pass => failures.push(unfit.words),
+            Err(unfit) => return Err(unfit.words),
+        }
+    }
+    match (why, failures.is_empty()) {
+        (Some(why), _) => Err(why),
+        (None, false) => Ok(Done::Failed(format!("not fetched: {}", failures.join("; ")))),
+        (None, true) => Err("it has no address".to_owned()),
     }
 }
 
@@ -128,14 +172,15 @@ pub async fn pull(repository: &Repository, remote: &BStr) -> Done {
 
 /// Pushes the branches that are ahead of their upstream in a remote. When somebody asked for it, and there is none,
 /// what git pushes by itself.
-pub async fn push(repository: &Repository, remote: &BStr, was_asked: bool) -> Done {
+pub async fn push(repository: &Repository, settings: &Remote, was_asked: bool) -> Done {
+    let remote = settings.name.as_bstr();
     let mut pushed = Vec::new();
     let mut diverged = Vec::new();
     for one in tracked(repository, remote, "refs/heads").await {
         let name = short(one.branch.as_ref()).to_owned();
         match (one.ahead, one.behind) {
             (true, true) => diverged.push(name),
-            (true, false) => pushed.push((name, [&one.branch[..], b":", &one.there].concat())),
+            (true, false) => pushed.push((name, one)),
             (false, _) => {}
         }
     }
@@ -145,9 +190,17 @@ pub async fn push(repository: &Repository, remote: &BStr, was_asked: bool) -> Do
             false => Done::Not(format!("not pushed: diverged: {}", joined(&diverged))),
         };
     }
-    let refspecs: Vec<BString> =
-        pushed.iter().map(|(_, refspec)| refspec.as_slice().into()).collect();
-    let names: Vec<BString> = pushed.into_iter().map(|(name, _)| name).collect();
+    let names: Vec<BString> = pushed.iter().map(|(name, _)| name.clone()).collect();
+    let branches: Vec<Tracked> = pushed.into_iter().map(|(_, one)| one).collect();
+    let why = match why_not_directly(repository, settings, &branches) {
+        Some(why) => why,
+        None => match push_directly(repository, settings, &names, &branches).await {
+            Ok(done) => return done,
+            Err(why) => why,
+        },
+    };
+    let refspec = |one: &Tracked| [&one.branch[..], b":", &one.there].concat().into();
+    let refspecs: Vec<BString> = branches.iter().map(refspec).collect();
     let arguments: Result<Vec<&OsStr>, _> = refspecs.iter().map(|one| one.to_os_str()).collect();
     let Ok(arguments) = arguments else {
         return Done::Not("not pushed: a name is not to be written here".to_owned());
@@ -157,8 +210,8 @@ pub async fn push(repository: &Repository, remote: &BStr, was_asked: bool) -> Do
     let arguments = [&start[..], &[remote], &arguments].concat();
     match repository.git.run(&arguments).await {
         Ok(ran) if ran.status.success() => Done::Well(Some(match names.is_empty() {
-            true => "pushed".to_owned(),
-            false => format!("pushed {}", joined(&names)),
+            true => format!("pushed (git: {why})"),
+            false => format!("pushed {} (git: {why})", joined(&names)),
         })),
         Ok(ran) => {
             let rejected: Vec<String> = ran.output.lines().filter_map(rejection).collect();
@@ -168,6 +221,50 @@ pub async fn push(repository: &Repository, remote: &BStr, was_asked: bool) -> Do
             }
         }
         Err(error) => Done::Failed(format!("cannot run git: {error}")),
+    }
+}
+
+/// Why git has to push, if it has to.
+fn why_not_directly(
+    repository: &Repository,
+    remote: &Remote,
+    branches: &[Tracked],
+) -> Option<String> {
+    if branches.is_empty() {
+        return Some("it knows what is pushed by itself".to_owned());
+    }
+    let own = remote.reasons.push.clone().or_else(|| Reasons::before_push(repository));
+    own.or_else(|| match remote.nodes.as_slice() {
+        [node] => node.needs_git.map(str::to_owned),
+        _ => Some("the remote is in several places".to_owned()),
+    })
+}
+
+/// Without git; why that cannot be, if it cannot.
+async fn push_directly(
+    repository: &Repository,
+    remote: &Remote,
+    names: &[BString],
+    branches: &[Tracked],
+) -> Result<Done, String> {
+    let [node] = remote.nodes.as_slice() else { return Err("it has no address".to_owned()) };
+    let branch = |one: &Tracked| Branch {
+        name: one.branch.clone(),
+        there: one.there.clone(),
+        upstream: one.upstream.clone(),
+    };
+    match direct::push(repository, node, branches.iter().map(branch).collect()).await {
+        Ok(pushed) if pushed.refused.is_empty() => {
+            let words = format!("pushed {} (client, {})", joined(names), node.shown());
+            Ok(Done::Well(Some(words)))
+        }
+        Ok(pushed) => {
+            let said = |(name, why): &(BString, String)| format!("{}: {why}", short(name.as_ref()));
+            let refused: Vec<String> = pushed.refused.iter().map(said).collect();
+            Ok(Done::Not(format!("not pushed: {}", refused.join("; "))))
+        }
+        Err(unfit) if unfit.may_pass => Ok(Done::Failed(format!("not pushed: {}", unfit.words))),
+        Err(unfit) => Err(unfit.words),
     }
 }
 

@@ -1,73 +1,72 @@
-//! In the background: one for each repository, with a lock, a status and a log below its git directory.
+//! In the background: one for each repository, or one for all, with a lock, a status and a log.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber as _;
 
 use crate::daemon::{self, Mode};
 use crate::git::Repository;
+use crate::journal::journal;
 use crate::note::{Note, Order};
+use crate::place::{Place, Running};
 use crate::settings::Action;
 use crate::status::Status;
+use crate::{all, journal};
 
 /// How long a daemon may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the status is written, at most.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
-/// Bytes of a log; the one before it is kept.
-const LOG_BYTES_MAX: u64 = 1 << 20;
-/// Set for the process that goes into the background.
-const DETACHED: &str = "PACKHORSE_REMOTE_DAEMON_DETACHED";
-/// What it says when it has begun.
+/// What a daemon says that has begun.
 const READY: &str = "ready";
 
-/// The daemon's files.
-struct Files {
-    folder: PathBuf,
+/// For which repositories a daemon is.
+pub enum Whose {
+    /// One.
+    One(Repository),
+    /// All that the user's configuration names.
+    All(OsString),
 }
 
-impl Files {
-    fn of(repository: &Repository) -> Self {
-        Files { folder: repository.common_dir.join("remote-daemon") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// The lock, if nobody has it. Whoever dies gives it back, so that it is never stale.
-    fn lock(&self) -> io::Result<Option<File>> {
-        std::fs::create_dir_all(&self.folder)?;
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false);
-        let file = file.open(self.path("lock"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+impl Whose {
+    /// Where its files are.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn place(&self) -> Result<Place, String> {
+        match self {
+            Whose::One(repository) => Ok(Place::of(repository)),
+            Whose::All(_) => Place::of_all(),
         }
     }
 
-    /// The process that has the lock, if one has.
-    fn running(&self) -> io::Result<Option<Pid>> {
-        if !self.path("lock").exists() || self.lock()?.is_some() {
-            return Ok(None);
+    /// How this program is told to run for it.
+    fn arguments(&self) -> Vec<OsString> {
+        match self {
+            Whose::One(repository) => {
+                vec!["-C".into(), repository.git.folder.clone().into(), "run".into()]
+            }
+            Whose::All(_) => vec!["run".into(), "--all".into()],
         }
-        let text = std::fs::read_to_string(self.path("lock"))?;
-        Ok(text.trim().parse().ok().and_then(Pid::from_raw))
     }
 }
 
-fn said(what: &str) -> impl Fn(io::Error) -> String + '_ {
+/// What went wrong, in words.
+pub fn said(what: &str) -> impl Fn(io::Error) -> String + '_ {
     move |error| format!("{what}: {error}")
+}
+
+fn running(whose: &Whose) -> Result<Option<Running>, String> {
+    whose.place()?.running().map_err(said("the lock"))
 }
 
 /// Starts a daemon in the background.
@@ -75,14 +74,15 @@ fn said(what: &str) -> impl Fn(io::Error) -> String + '_ {
 /// # Errors
 /// In words.
 #[allow(clippy::print_stdout, reason = "a command says what it did")]
-pub fn start(repository: &Repository) -> Result<(), String> {
-    if let Some(process) = Files::of(repository).running().map_err(said("the lock"))? {
-        println!("already running (process {process})");
+pub fn start(whose: &Whose) -> Result<(), String> {
+    if let Some(Running { process, for_all }) = running(whose)? {
+        let which = if for_all { ", for all repositories" } else { "" };
+        println!("already running (process {process}{which})");
         return Ok(());
     }
     let program = std::env::current_exe().map_err(said("this program"))?;
     let mut command = Command::new(program);
-    command.arg("-C").arg(&repository.git.folder).arg("run").env(DETACHED, "1");
+    command.args(whose.arguments()).arg("--detached");
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(said("cannot start"))?;
     let mut words = String::new();
@@ -99,13 +99,12 @@ pub fn start(repository: &Repository) -> Result<(), String> {
     }
 }
 
-/// Runs as the daemon of a repository until it is told to stop.
+/// Runs as a daemon until it is told to stop.
 ///
 /// # Errors
 /// In words.
-pub async fn run(repository: Repository) -> Result<(), String> {
-    let detached = std::env::var_os(DETACHED).is_some();
-    let ran = begin(repository, detached).await;
+pub async fn run(whose: Whose, detached: bool) -> Result<(), String> {
+    let ran = begin(whose, detached).await;
     if let (true, Err(words)) = (detached, &ran) {
         tracing::error!("{words}");
         // Whoever started it waits for a word, or has gone.
@@ -114,16 +113,14 @@ pub async fn run(repository: Repository) -> Result<(), String> {
     ran
 }
 
-async fn begin(repository: Repository, detached: bool) -> Result<(), String> {
-    let files = Files::of(&repository);
-    let lock = files.lock().map_err(said("the lock"))?;
-    let Some(mut lock) = lock else {
-        return Err("one is running already".to_owned());
-    };
-    let process = std::process::id();
-    lock.set_len(0).and_then(|()| writeln!(lock, "{process}")).map_err(said("the lock"))?;
-    log_to(LogFile::open(files.path("log")).map_err(said("the log"))?, detached);
-    let (notes, noted) = mpsc::channel(256);
+async fn begin(whose: Whose, detached: bool) -> Result<(), String> {
+    let place = whose.place()?;
+    let lock = place.take(false).map_err(said("the lock"))?;
+    let lock = lock.ok_or("one is running already")?;
+    let terminal = if detached { None } else { Some("") };
+    let journal = journal(place.path("log"), terminal).map_err(said("the log"))?;
+    // One is enough.
+    let _ = tracing::dispatcher::set_global_default(journal.clone());
     let (orders, ordered) = mpsc::channel(16);
     obey_signals(orders).map_err(said("signals"))?;
     if detached {
@@ -133,17 +130,45 @@ async fn begin(repository: Repository, detached: bool) -> Result<(), String> {
         let nothing = File::options().write(true).open("/dev/null").map_err(said("/dev/null"))?;
         rustix::stdio::dup2_stdout(&nothing).map_err(|error| error.to_string())?;
     }
-    tracing::info!("begins (process {process})");
-    let status = Status { process, since: now(), ..Status::default() };
-    let writing = tokio::spawn(keep(files.path("status"), status, noted));
-    let mode = Mode { usual: Action::Fetch, acts: true };
-    let served = daemon::serve(repository, mode, notes, ordered).await;
-    // It ends with those who tell.
-    let _ = writing.await;
-    let _ = std::fs::remove_file(files.path("status"));
-    if served.is_ok() {
-        tracing::info!("ends");
+    match whose {
+        Whose::One(repository) => look_after(repository, lock, journal, ordered).await,
+        Whose::All(git) => {
+            let _lock = lock;
+            all::run(git, detached, ordered).await
+        }
     }
+}
+
+/// Is the daemon of a repository, of which this process has the lock, until it is told to stop.
+///
+/// # Errors
+/// In words.
+pub async fn look_after(
+    repository: Repository,
+    lock: File,
+    journal: Dispatch,
+    ordered: mpsc::Receiver<Order>,
+) -> Result<(), String> {
+    let status_path = Place::of(&repository).path("status");
+    let process = std::process::id();
+    let life = async {
+        tracing::info!("begins (process {process})");
+        let (notes, noted) = mpsc::channel(256);
+        let status = Status { process, since: now(), ..Status::default() };
+        let mode = Mode { usual: Action::Fetch, acts: true };
+        // Who writes ends with those who tell.
+        let (served, ()) = tokio::join!(
+            daemon::serve(repository, mode, notes, ordered),
+            keep(status_path.clone(), status, noted)
+        );
+        match &served {
+            Ok(()) => tracing::info!("ends"),
+            Err(words) => tracing::error!("ends: {words}"),
+        }
+        served
+    };
+    let served = life.with_subscriber(journal).await;
+    let _ = std::fs::remove_file(status_path);
     drop(lock);
     served
 }
@@ -188,11 +213,15 @@ fn say(note: &Note) {
         Note::Connected { url, way, .. } => tracing::info!("{remote}: connected to {url} ({way})"),
         Note::Disconnected { url, .. } => tracing::info!("{remote}: disconnected from {url}"),
         Note::Syncing { .. } => tracing::debug!("{remote}: fetches"),
-        Note::Synced { .. } => {}
+        Note::Synced { .. }
+        | Note::Extensions { .. }
+        | Note::Progress { .. }
+        | Note::Transferred { .. } => {}
     }
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
@@ -217,16 +246,19 @@ fn obey_signals(orders: mpsc::Sender<Order>) -> io::Result<()> {
 /// # Errors
 /// In words.
 #[allow(clippy::print_stdout, reason = "a command says what it did")]
-pub fn stop(repository: &Repository) -> Result<(), String> {
-    let files = Files::of(repository);
-    let running = || files.running().map_err(said("the lock"));
-    let Some(process) = running()? else {
+pub fn stop(whose: &Whose) -> Result<(), String> {
+    let Some(Running { process, for_all }) = running(whose)? else {
         println!("not running");
         return Ok(());
     };
+    if for_all {
+        return Err(format!(
+            "process {process} looks after all repositories; git remote-daemon stop --all stops it"
+        ));
+    }
     kill_process(process, Signal::TERM).map_err(|error| format!("cannot stop it: {error}"))?;
     let begun = Instant::now();
-    while running()? == Some(process) {
+    while running(whose)?.is_some_and(|running| running.process == process) {
         if begun.elapsed() > PATIENCE {
             return Err(format!("process {process} does not end"));
         }
@@ -236,80 +268,50 @@ pub fn stop(repository: &Repository) -> Result<(), String> {
     Ok(())
 }
 
-/// Says how the daemon in the background is.
+/// How the daemon at a place is, if there is one.
+pub fn found(place: &Place) -> io::Result<Option<Status>> {
+    let Some(Running { process, .. }) = place.running()? else { return Ok(None) };
+    let process = process.as_raw_nonzero().get().unsigned_abs();
+    let known = Status::load(&place.path("status")).filter(|status| status.process == process);
+    Ok(Some(known.unwrap_or(Status { process, since: now(), ..Status::default() })))
+}
+
+/// Says how the daemon in the background is; with status 1 when there is none.
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is for")]
-pub fn status(repository: &Repository, json: bool) -> ExitCode {
-    let files = Files::of(repository);
-    match files.running() {
-        Ok(Some(process)) => {
-            let process = process.as_raw_nonzero().get().unsigned_abs();
-            let known = Status::load(&files.path("status"));
-            let status = known.filter(|status| status.process == process);
-            let status = status.unwrap_or(Status { process, since: now(), ..Status::default() });
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&status).unwrap_or_default()),
-                false => print!("{}", status.shown(now())),
-            }
-            ExitCode::SUCCESS
+pub fn status(whose: &Whose, json: bool) -> ExitCode {
+    let shown = match whose {
+        Whose::All(git) => all::status(git, json),
+        Whose::One(repository) => {
+            found(&Place::of(repository)).map_err(said("the lock")).map(|status| {
+                match (&status, json) {
+                    (None, true) => (false, "null\n".to_owned()),
+                    (None, false) => (false, "not running\n".to_owned()),
+                    (Some(status), true) => {
+                        (true, serde_json::to_string_pretty(status).unwrap_or_default() + "\n")
+                    }
+                    (Some(status), false) => (true, status.shown(now())),
+                }
+            })
         }
-        Ok(None) => {
-            match json {
-                true => println!("null"),
-                false => println!("not running"),
-            }
-            ExitCode::FAILURE
+    };
+    match shown {
+        Ok((is_running, text)) => {
+            print!("{text}");
+            if is_running { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) => {
-            eprintln!("fatal: the lock: {error}");
+        Err(words) => {
+            eprintln!("fatal: {words}");
             ExitCode::from(128)
         }
     }
-}
-
-/// Writes the last lines of a log; how long it is, in bytes.
-fn log_lines(path: &Path, lines: usize, output: &mut impl Write) -> io::Result<u64> {
-    let text = std::fs::read(path)?;
-    let starts = text.iter().enumerate().rev().skip(1).filter(|(_, byte)| **byte == b'\n');
-    let start = match lines.checked_sub(1) {
-        Some(before) => starts.map(|(at, _)| at + 1).nth(before).unwrap_or(0),
-        None => text.len(),
-    };
-    output.write_all(&text[start..])?;
-    Ok(text.len() as u64)
 }
 
 /// Shows the log of the daemon in the background.
 ///
 /// # Errors
 /// In words.
-pub fn log(repository: &Repository, lines: usize, follow: bool) -> Result<(), String> {
-    let path = Files::of(repository).path("log");
-    let failed = said("the log");
-    let mut output = io::stdout();
-    let mut at = match log_lines(&path, lines, &mut output) {
-        Ok(at) => at,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !follow => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(failed(error)),
-    };
-    if !follow {
-        return Ok(());
-    }
-    loop {
-        std::thread::sleep(Duration::from_millis(200));
-        let Ok(mut file) = File::open(&path) else { continue };
-        let len = file.metadata().map_err(&failed)?.len();
-        if len < at {
-            // Another one was begun.
-            at = 0;
-        }
-        let mut text = Vec::new();
-        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_to_end(&mut text));
-        at += read.map_err(&failed)? as u64;
-        if output.write_all(&text).and_then(|()| output.flush()).is_err() {
-            return Ok(());
-        }
-    }
+pub fn log(whose: &Whose, lines: usize, follow: bool) -> Result<(), String> {
+    journal::show(&whose.place()?.path("log"), lines, follow).map_err(said("the log"))
 }
 
 /// Prints a service unit for the user's systemd.
@@ -317,7 +319,7 @@ pub fn log(repository: &Repository, lines: usize, follow: bool) -> Result<(), St
 /// # Errors
 /// In words.
 #[allow(clippy::print_stdout, reason = "that is what it is for")]
-pub fn unit(repository: &Repository) -> Result<(), String> {
+pub fn unit(whose: &Whose) -> Result<(), String> {
     let program = std::env::current_exe().map_err(said("this program"))?;
     let quoted = |path: &Path| {
         // systemd.syntax(7), "Quoting"; `%` begins a specifier.
@@ -325,101 +327,29 @@ pub fn unit(repository: &Repository) -> Result<(), String> {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
         format!("\"{}\"", text.replace('$', "$$"))
     };
+    let (name, what, arguments) = match whose {
+        Whose::One(repository) => {
+            let folder = &repository.git.folder;
+            let shown = folder.display().to_string().replace('%', "%%");
+            ("git-remote-daemon-NAME", shown, format!("-C {} run", quoted(folder)))
+        }
+        Whose::All(_) => ("git-remote-daemon", "repositories".to_owned(), "run --all".to_owned()),
+    };
     println!(
-        "# Put this into ~/.config/systemd/user/git-remote-daemon-NAME.service, then:\n\
-         # systemctl --user enable --now git-remote-daemon-NAME\n\
+        "# Put this into ~/.config/systemd/user/{name}.service, then:\n\
+         # systemctl --user enable --now {name}\n\
          [Unit]\n\
-         Description=Keeps {} in step with its remotes\n\
+         Description=Keeps {what} in step with remotes\n\
          \n\
          [Service]\n\
-         ExecStart={} -C {} run\n\
+         ExecStart={} {arguments}\n\
          ExecReload=/bin/kill -HUP $MAINPID\n\
          Restart=on-failure\n\
          RestartSec=10\n\
          \n\
          [Install]\n\
          WantedBy=default.target",
-        repository.git.folder.display().to_string().replace('%', "%%"),
         quoted(&program),
-        quoted(&repository.git.folder),
     );
     Ok(())
-}
-
-/// A log that begins anew when it is long; the one before it is kept.
-struct LogFile {
-    path: PathBuf,
-    file: File,
-    len: u64,
-}
-
-impl LogFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).open(&path)?;
-        let len = file.metadata()?.len();
-        Ok(LogFile { path, file, len })
-    }
-}
-
-impl Write for LogFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.len >= LOG_BYTES_MAX {
-            std::fs::rename(&self.path, self.path.with_extension("old"))?;
-            *self = Self::open(self.path.clone())?;
-        }
-        self.len += bytes.len() as u64;
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// Everything that is told goes to a file; in a terminal or service, there as well.
-fn log_to(file: LogFile, detached: bool) {
-    use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
-    let writer = match detached {
-        true => BoxMakeWriter::new(Mutex::new(file)),
-        false => BoxMakeWriter::new(Mutex::new(file).and(io::stderr)),
-    };
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(writer).with_ansi(false).with_target(false);
-    // One is enough.
-    let _ = subscriber.try_init();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_are_shown() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("log");
-        std::fs::write(&path, "one\ntwo\nthree\n").expect("a file");
-        let last = |lines| {
-            let mut output = Vec::new();
-            log_lines(&path, lines, &mut output).expect("read");
-            String::from_utf8(output).expect("text")
-        };
-        assert_eq!(last(0), "");
-        assert_eq!(last(1), "three\n");
-        assert_eq!(last(2), "two\nthree\n");
-        assert_eq!(last(9), "one\ntwo\nthree\n");
-    }
-
-    #[test]
-    fn a_long_log_begins_anew() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("log");
-        std::fs::write(&path, vec![b'x'; LOG_BYTES_MAX as usize]).expect("a file");
-        let mut log = LogFile::open(path.clone()).expect("a log");
-        log.write_all(b"one\n").expect("written");
-        assert_eq!(std::fs::read(&path).expect("a log"), b"one\n");
-        assert_eq!(
-            std::fs::metadata(path.with_extension("old")).expect("kept").len(),
-            LOG_BYTES_MAX
-        );
-    }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::background::Whose;
 use crate::{background, foreground};
 
 /// Listens to the remotes of a repository, and fetches, pulls and pushes by itself.
@@ -28,6 +29,9 @@ struct Cli {
     /// The repository, in place of the one you stand in.
     #[arg(short = 'C', value_name = "DIR", global = true)]
     directory: Option<PathBuf>,
+    /// All repositories that remoteDaemon.repository names in your configuration, in one process.
+    #[arg(long, global = true, conflicts_with = "directory")]
+    all: bool,
     #[command(subcommand)]
     command: Option<Verb>,
 }
@@ -65,7 +69,11 @@ enum Verb {
     /// Print a service unit for the user's systemd.
     Unit,
     /// Run as the one in the background does, without leaving the terminal: for services.
-    Run,
+    Run {
+        /// Somebody waits for a word that it has begun, and nobody for more.
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
 }
 
 /// Runs the program.
@@ -78,20 +86,30 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot begin: {error}")),
     };
-    let found = runtime.block_on(crate::git::Repository::find(&program, &folder));
-    let repository = match found {
-        Ok(repository) => repository,
-        Err(words) => return failed(words.trim_start_matches("fatal: ")),
+    let whose = match cli.all {
+        true => Whose::All(program),
+        false => match runtime.block_on(crate::git::Repository::find(&program, &folder)) {
+            Ok(repository) => Whose::One(repository),
+            Err(words) => return failed(words.trim_start_matches("fatal: ")),
+        },
     };
-    let done = match (cli.foreground, cli.command) {
-        (true, Some(_)) => Err("--foreground takes no command".to_owned()),
-        (true, None) => runtime.block_on(foreground::run(repository, cli.protocol, cli.act)),
-        (false, None | Some(Verb::Start)) => background::start(&repository),
-        (false, Some(Verb::Run)) => runtime.block_on(background::run(repository)),
-        (false, Some(Verb::Stop)) => background::stop(&repository),
-        (false, Some(Verb::Status { json })) => return background::status(&repository, json),
-        (false, Some(Verb::Log { lines, follow })) => background::log(&repository, lines, follow),
-        (false, Some(Verb::Unit)) => background::unit(&repository),
+    let done = match (cli.foreground, cli.command, whose) {
+        (true, Some(_), _) => Err("--foreground takes no command".to_owned()),
+        (true, None, Whose::All(_)) => Err("--foreground is for one repository".to_owned()),
+        (true, None, Whose::One(repository)) => {
+            runtime.block_on(foreground::run(repository, cli.protocol, cli.act))
+        }
+        (false, None | Some(Verb::Start), whose) => background::start(&whose),
+        (false, Some(Verb::Run { detached }), whose) => {
+            runtime.block_on(background::run(whose, detached))
+        }
+        (false, Some(Verb::Stop), whose) => background::stop(&whose),
+        (false, Some(Verb::Status { json }), whose) => {
+            drop(runtime);
+            return background::status(&whose, json);
+        }
+        (false, Some(Verb::Log { lines, follow }), whose) => background::log(&whose, lines, follow),
+        (false, Some(Verb::Unit), whose) => background::unit(&whose),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,14 +10,15 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::action::{self, Done};
-use crate::backoff::Backoff;
 use crate::folder::FolderWatch;
 use crate::git::Repository;
-use crate::listener::{Heard, Listener};
+use crate::listener::{Heard, Listener, until};
 use crate::needs::{Need, Needs};
 use crate::network::{Network, Sleep};
 use crate::note::{Note, Order};
 use crate::settings::{self, Action, Remote, Settings};
+use crate::transfer::{ANNEX, Outcome, Transfers};
+use client::Backoff;
 
 /// How often it is looked whether the repository is still there, and its configuration the same.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -60,6 +61,7 @@ pub async fn serve(
         heard,
         remotes: BTreeMap::new(),
         told: BTreeMap::new(),
+        transfers: Transfers::default(),
         later: BTreeMap::new(),
     };
     daemon.run(settings, hears, orders).await
@@ -86,6 +88,8 @@ struct Daemon {
     remotes: BTreeMap<BString, Listened>,
     /// What was told last of each ref, of remotes with more than one node.
     told: BTreeMap<BString, BTreeMap<BString, Option<BString>>>,
+    /// Contents that come and go.
+    transfers: Transfers,
     /// Why something waits, which is not told twice.
     later: BTreeMap<BString, String>,
 }
@@ -290,6 +294,23 @@ impl Daemon {
             }
             Order::Retry => self.retry(),
             Order::Reload => self.reload().await,
+            Order::Extend(names) => {
+                let knows = self.repository.git.line(&["config", "annex.uuid"]).await.is_some();
+                let wanted = names.iter().any(|name| *name == ANNEX) && knows;
+                let names = if wanted { vec![ANNEX] } else { Vec::new() };
+                self.note(Note::Extensions { names }).await;
+            }
+            Order::Transfer(transfer) => {
+                let Some(one) = self.remotes.get(&transfer.remote) else {
+                    let words = "there is no such remote, or it is off".to_owned();
+                    self.note(transfer.ended(Outcome::Failed(words))).await;
+                    return true;
+                };
+                let around = (&self.repository, &self.notes, self.paused.subscribe());
+                if let Err(note) = self.transfers.add(transfer, &one.remote, around) {
+                    self.note(note).await;
+                }
+            }
             Order::Push(name) => match self.remotes.contains_key(&name) {
                 true => {
                     let need = Need { push: true, was_asked: true, ..Need::default() };
@@ -352,7 +373,7 @@ impl Daemon {
                     Some(order) => if !self.obey(order).await { return false },
                     None => return false,
                 },
-                _ = paused.wait_for(|paused| *paused) => {
+                () = until(&mut paused, true) => {
                     // As soon as it goes on, from the beginning.
                     self.needs.add(name, need);
                     return true;
@@ -407,7 +428,7 @@ async fn steps(
     let mut done = Vec::new();
     if need.fetch {
         let _ = notes.send(Note::Syncing { remote: remote.name.clone() }).await;
-        let fetched = action::fetch(&repository, name).await;
+        let fetched = action::fetch(&repository, &remote).await;
         let well = matches!(fetched, Done::Well(_));
         let _ = notes.send(Note::Synced { remote: remote.name.clone(), well }).await;
         done.push((need, fetched));
@@ -421,7 +442,7 @@ async fn steps(
     }
     if need.push {
         let step = Need { push: true, was_asked: need.was_asked, ..Need::default() };
-        done.push((step, action::push(&repository, name, need.was_asked).await));
+        done.push((step, action::push(&repository, &remote, need.was_asked).await));
     }
     done
 }

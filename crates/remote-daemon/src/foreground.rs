@@ -2,7 +2,8 @@
 
 use std::io::{self, BufRead, Read as _, Write as _};
 
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
+use client::{AnnexKey, NoAnnexKey};
 use tokio::sync::{mpsc, watch};
 
 use crate::command_line::Protocol;
@@ -10,6 +11,7 @@ use crate::daemon::{self, Mode};
 use crate::git::Repository;
 use crate::note::{Note, Order};
 use crate::settings::Action;
+use crate::transfer::{ANNEX, Direction, Outcome, Transfer};
 use crate::words::{LINE_BYTES_MAX, push_text, push_word, words};
 
 /// Notes and orders that wait.
@@ -28,7 +30,7 @@ pub async fn run(repository: Repository, protocol: Protocol, acts: bool) -> Resu
         // The assistant's own daemon fetches.
         Protocol::Annex => Mode { usual: Action::Fetch, acts: true },
     };
-    let speech = Speech { protocol, notes: notes.clone(), orders };
+    let mut speech = Speech { protocol, notes: notes.clone(), orders, knows_annex: false };
     let ended = over.clone();
     std::thread::spawn(move || ended.send_replace(Some(speech.listen(io::stdin().lock()))));
     std::thread::spawn(move || {
@@ -39,18 +41,21 @@ pub async fn run(repository: Repository, protocol: Protocol, acts: bool) -> Resu
             true
         });
     });
-    tokio::select! {
+    let ended = tokio::select! {
         served = daemon::serve(repository, mode, notes, ordered) => {
             if let Err(words) = &served {
                 // Whoever listens may have gone.
                 let _ = write(protocol, &Note::Error { remote: "".into(), words: words.clone() });
             }
-            served
+            served?;
+            // It ends with whoever gives orders, and that is said before.
+            is_over.borrow().unwrap_or(Ended::Well)
         }
-        ended = over_with(&mut is_over) => match ended {
-            Ended::Unknown => Err("this line is not known here".to_owned()),
-            Ended::Well => Ok(()),
-        },
+        ended = over_with(&mut is_over) => ended,
+    };
+    match ended {
+        Ended::Unknown => Err("this line is not known here".to_owned()),
+        Ended::Well => Ok(()),
     }
 }
 
@@ -124,8 +129,50 @@ fn plain_line(note: &Note) -> Option<Vec<u8>> {
         Note::Disconnected { remote, url } => {
             with_text("STATUS", remote, &format!("disconnected from {url}"))
         }
+        Note::Extensions { names } => {
+            ["EXTENSIONS"].iter().chain(names).copied().collect::<Vec<_>>().join(" ").into_bytes()
+        }
+        Note::Progress { remote, key, bytes } => {
+            with_text("PROGRESS", remote, &format!("{} {bytes}", word(key)))
+        }
+        Note::Transferred { direction, remote, key, outcome } => {
+            transferred(*direction, remote, key, outcome)
+        }
         Note::Syncing { .. } | Note::Synced { .. } => return None,
     })
+}
+
+/// A key as a word.
+fn word(key: &AnnexKey) -> String {
+    let mut word = Vec::new();
+    push_word(&mut word, key.to_string().as_bytes());
+    String::from_utf8_lossy(&word).into_owned()
+}
+
+/// `TRANSFER-SUCCESS`, `CHECKPRESENT-UNKNOWN` and their like.
+fn transferred(
+    direction: Direction,
+    remote: &BString,
+    key: &AnnexKey,
+    outcome: &Outcome,
+) -> Vec<u8> {
+    let (start, which) = match (direction, outcome) {
+        (Direction::Check, Outcome::Well) => ("CHECKPRESENT-SUCCESS", ""),
+        (Direction::Check, Outcome::Absent) => ("CHECKPRESENT-FAILURE", ""),
+        (Direction::Check, Outcome::Failed(_)) => ("CHECKPRESENT-UNKNOWN", ""),
+        (Direction::Store, Outcome::Well) => ("TRANSFER-SUCCESS", "STORE "),
+        (Direction::Retrieve, Outcome::Well) => ("TRANSFER-SUCCESS", "RETRIEVE "),
+        (Direction::Store, _) => ("TRANSFER-FAILURE", "STORE "),
+        (Direction::Retrieve, _) => ("TRANSFER-FAILURE", "RETRIEVE "),
+    };
+    let why = match outcome {
+        Outcome::Failed(words) => format!(" {words}"),
+        Outcome::Well | Outcome::Absent => String::new(),
+    };
+    let mut line = format!("{start} {which}").into_bytes();
+    push_word(&mut line, remote);
+    push_text(&mut line, &format!(" {}{why}", word(key)));
+    line
 }
 
 /// What git-annex' assistant reads; it knows remotes by their addresses, here by their names.
@@ -143,7 +190,11 @@ fn annex_line(note: &Note) -> Option<Vec<u8>> {
             push_text(&mut line, words);
             line
         }
-        Note::Changed { .. } | Note::Status { .. } => return None,
+        Note::Changed { .. }
+        | Note::Status { .. }
+        | Note::Extensions { .. }
+        | Note::Progress { .. }
+        | Note::Transferred { .. } => return None,
     })
 }
 
@@ -152,19 +203,25 @@ struct Speech {
     protocol: Protocol,
     notes: mpsc::Sender<Note>,
     orders: mpsc::Sender<Order>,
+    /// Whether contents may be spoken of.
+    knows_annex: bool,
 }
 
 impl Speech {
-    fn listen(&self, mut input: impl BufRead) -> Ended {
+    fn listen(&mut self, mut input: impl BufRead) -> Ended {
         let mut line = Vec::new();
         while let Ok(Some(is_whole)) = read_line(&mut input, &mut line) {
             let order = match (is_whole, self.protocol) {
                 (false, _) => Err(format!("a line has more than {LINE_BYTES_MAX} bytes")),
-                (true, Protocol::Plain) => plain_order(&line),
+                (true, Protocol::Plain) => plain_order(&line, self.knows_annex),
                 (true, Protocol::Annex) => annex_order(&line),
             };
             let went = match order {
                 Ok(Some(Order::Stop)) => return Ended::Well,
+                Ok(Some(Order::Extend(names))) => {
+                    self.knows_annex = names.iter().any(|name| *name == ANNEX);
+                    self.orders.blocking_send(Order::Extend(names)).is_ok()
+                }
                 Ok(Some(order)) => self.orders.blocking_send(order).is_ok(),
                 Ok(None) => true,
                 Err(_) if self.protocol == Protocol::Annex => return Ended::Unknown,
@@ -215,7 +272,7 @@ fn unknown(line: &[u8]) -> String {
     format!("this is not known here: {}", shown.escape_debug())
 }
 
-fn plain_order(line: &[u8]) -> Result<Option<Order>, String> {
+fn plain_order(line: &[u8], knows_annex: bool) -> Result<Option<Order>, String> {
     let words = words(line).ok_or_else(|| unknown(line))?;
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     Ok(Some(match words.as_slice() {
@@ -223,8 +280,30 @@ fn plain_order(line: &[u8]) -> Result<Option<Order>, String> {
         [b"PAUSE"] => Order::Pause,
         [b"RESUME"] => Order::Resume,
         [b"PUSH", remote] => Order::Push((*remote).into()),
+        [b"EXTENSIONS", names @ ..] => {
+            Order::Extend(names.iter().map(|name| BString::from(*name)).collect())
+        }
+        [b"TRANSFER", b"STORE", remote, key, file] if knows_annex => {
+            transfer(Direction::Store, remote, key, file)?
+        }
+        [b"TRANSFER", b"RETRIEVE", remote, key, file] if knows_annex => {
+            transfer(Direction::Retrieve, remote, key, file)?
+        }
+        [b"CHECKPRESENT", remote, key] if knows_annex => {
+            transfer(Direction::Check, remote, key, b"")?
+        }
         _ => return Err(unknown(line)),
     }))
+}
+
+fn transfer(direction: Direction, remote: &[u8], key: &[u8], file: &[u8]) -> Result<Order, String> {
+    let read = std::str::from_utf8(key).ok().and_then(|key| key.parse().ok());
+    let key = read.ok_or_else(|| format!("{}: {NoAnnexKey}", BStr::new(key)))?;
+    let file = file.to_path().map_err(|error| error.to_string())?.to_owned();
+    if direction != Direction::Check && file.as_os_str().is_empty() {
+        return Err("a transfer needs a file".to_owned());
+    }
+    Ok(Order::Transfer(Transfer { direction, remote: remote.into(), key, file }))
 }
 
 fn annex_order(line: &[u8]) -> Result<Option<Order>, String> {
@@ -261,7 +340,7 @@ mod tests {
 
     #[test]
     fn orders_are_understood_or_refused() {
-        let order = |line: &str| plain_order(line.as_bytes());
+        let order = |line: &str| plain_order(line.as_bytes(), false);
         assert_eq!(order("PAUSE"), Ok(Some(Order::Pause)));
         assert_eq!(order("RESUME\r"), Ok(Some(Order::Resume)));
         assert_eq!(order(""), Ok(None));

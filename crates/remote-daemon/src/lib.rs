@@ -9,21 +9,25 @@
 //! It is configured by git's configuration alone ([`settings`]; docs/remote-daemon.md).
 
 mod action;
+mod all;
 mod background;
-mod backoff;
 mod command_line;
 mod daemon;
+mod direct;
 mod folder;
 mod foreground;
 mod git;
+mod journal;
 mod known;
 mod listener;
 mod needs;
 mod network;
 mod note;
+mod place;
 mod refspec;
 mod settings;
 mod status;
+mod transfer;
 mod words;
 
 pub use command_line::main;

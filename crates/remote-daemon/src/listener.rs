@@ -11,12 +11,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use wire::v2::WatchRequest;
 use wire::{LsRefsRequest, Service};
 
-use crate::backoff::Backoff;
 use crate::folder::FolderWatch;
 use crate::git::Repository;
 use crate::known::Known;
 use crate::note::Note;
 use crate::settings::{Node, Remote};
+use client::Backoff;
 
 /// A connection that lasted so long was a good one.
 const GOOD_TIME: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub(crate) struct Listener {
 }
 
 /// Ready when the daemon pauses, or does not.
-async fn until(paused: &mut watch::Receiver<bool>, state: bool) {
+pub(crate) async fn until(paused: &mut watch::Receiver<bool>, state: bool) {
     if paused.wait_for(|paused| *paused == state).await.is_err() {
         // Nobody can say so any more: the daemon ends.
         std::future::pending::<()>().await;
@@ -226,16 +226,14 @@ impl Listener {
     /// is none.
     async fn annex(&mut self, url: &RemoteUrl) -> Result<bool, Error> {
         let RemoteUrl::Ssh { path, .. } = url else { return Ok(false) };
-        // git-annex counts from the root, where somebody's home is `~`.
-        let folder = match path.starts_with('/') {
-            true => path.clone(),
-            false if path.starts_with('~') => format!("/{path}"),
-            false => format!("/~/{path}"),
+        // With several, nobody knows which is here.
+        let uuid = match self.remote.annex_uuids.as_slice() {
+            [uuid] => Some(uuid),
+            _ => None,
         };
-        let uuid = self.remote.annex_uuid.as_ref();
         let uuid = uuid.filter(|uuid| uuid.bytes().all(|byte| byte.is_ascii_graphic()));
         let uuid = uuid.map_or_else(String::new, |uuid| format!(" --uuid {uuid}"));
-        let quoted = client::shell_quoted(&folder);
+        let quoted = client::shell_quoted(&client::annex_folder(path));
         let command = format!("git-annex-shell 'notifychanges' {quoted}{uuid}");
         let mut shell = Shell::open(url, &command, &self.node.options)?;
         match shell.line().await {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bstr::BString;
 use tokio::sync::Notify;
 
-use crate::backoff::Backoff;
+use client::Backoff;
 
 /// What is to be done about a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

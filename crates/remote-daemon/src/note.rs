@@ -1,6 +1,9 @@
 //! What the daemon has to say, and what it is told.
 
 use bstr::BString;
+use client::AnnexKey;
+
+use crate::transfer::{Direction, Outcome, Transfer};
 
 /// Something to be told to whoever listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,31 @@ pub enum Note {
         /// The remote.
         remote: BString,
     },
+    /// Extensions of the protocol that are spoken from now on.
+    Extensions {
+        /// Their names.
+        names: Vec<&'static str>,
+    },
+    /// So much of a content has come or gone.
+    Progress {
+        /// The remote.
+        remote: BString,
+        /// The content.
+        key: AnnexKey,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A content has come or gone, or has not.
+    Transferred {
+        /// What was to be done with it.
+        direction: Direction,
+        /// The remote.
+        remote: BString,
+        /// The content.
+        key: AnnexKey,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// And has ended.
     Synced {
         /// The remote.
@@ -66,7 +94,10 @@ impl Note {
             | Note::Connected { remote, .. }
             | Note::Disconnected { remote, .. }
             | Note::Syncing { remote }
+            | Note::Progress { remote, .. }
+            | Note::Transferred { remote, .. }
             | Note::Synced { remote, .. } => remote,
+            Note::Extensions { .. } => const { &BString::new(Vec::new()) },
         }
     }
 }
@@ -80,6 +111,10 @@ pub enum Order {
     Resume,
     /// Push to a remote, as soon as that is possible.
     Push(BString),
+    /// Speak extensions, as far as they are known: their names.
+    Extend(Vec<BString>),
+    /// Bring a content of git-annex there, or here.
+    Transfer(Transfer),
     /// Read the configuration again.
     Reload,
     /// Look at every remote now: the network may have come back.

@@ -11,6 +11,8 @@ pub struct Refspec {
     destination: Option<BString>,
     /// What fits is left out.
     is_negative: bool,
+    /// What is kept may become anything; else it only goes on.
+    is_forced: bool,
 }
 
 impl Refspec {
@@ -18,7 +20,11 @@ impl Refspec {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (is_negative, text) = match text.strip_prefix(b"^") {
             Some(text) => (true, text),
-            None => (false, text.strip_prefix(b"+").unwrap_or(text)),
+            None => (false, text),
+        };
+        let (is_forced, text) = match text.strip_prefix(b"+") {
+            Some(text) => (true, text),
+            None => (false, text),
         };
         let (source, destination) = match text.split_once_str(":") {
             Some((source, destination)) => {
@@ -34,6 +40,7 @@ impl Refspec {
             source: source.into(),
             destination: destination.map(Into::into),
             is_negative,
+            is_forced,
         })
     }
 
@@ -100,13 +107,30 @@ impl Refspecs {
 
     /// Under which name a ref of the remote is kept.
     pub fn kept_as(&self, name: &[u8]) -> Option<BString> {
+        self.kept_how(name).map(|(name, _)| name)
+    }
+
+    /// Under which name a ref of the remote is kept, and whether that may become anything.
+    pub fn kept_how(&self, name: &[u8]) -> Option<(BString, bool)> {
         if !self.wants(name) {
             return None;
         }
         self.0.iter().filter(|one| !one.is_negative).find_map(|one| {
             let part = one.fits(name)?;
-            one.destination.as_ref().map(|destination| filled(destination, part))
+            let destination = one.destination.as_ref()?;
+            Some((filled(destination, part), one.is_forced))
         })
+    }
+
+    /// Whether these are all, and all that is kept lies below `refs/remotes/`, each once.
+    pub fn are_plain<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> bool {
+        let kept: Vec<&BString> =
+            self.0.iter().filter_map(|one| one.destination.as_ref()).collect();
+        let positive = self.0.iter().filter(|one| !one.is_negative).count();
+        texts.count() == self.0.len()
+            && positive == 1
+            && kept.len() == 1
+            && kept[0].starts_with(b"refs/remotes/")
     }
 
     /// Which ref of the remote is kept under this name.

@@ -9,6 +9,7 @@ use bstr::{BStr, BString, ByteSlice as _};
 use client::{GitCredentials, HttpUrl, Options, RemoteUrl, Ssh, SshVariant};
 use gitconfig::wildmatch;
 
+use crate::direct::Reasons;
 use crate::git::Repository;
 use crate::refspec::Refspecs;
 
@@ -87,8 +88,12 @@ pub struct Remote {
     pub prefixes: Vec<BString>,
     /// How long things take.
     pub times: Times,
-    /// What git-annex knows it by.
-    pub annex_uuid: Option<BString>,
+    /// What git-annex knows it by, or each of its places.
+    pub annex_uuids: Vec<BString>,
+    /// Whether tags of what is fetched come along.
+    pub follows_tags: bool,
+    /// Why git fetches and pushes, where it has to.
+    pub reasons: Reasons,
     /// Whether git-annex is to leave it alone.
     pub annex_ignore: bool,
 }
@@ -133,7 +138,7 @@ pub struct Settings {
 }
 
 /// Settings, as `git config --list -z` gives them: lower-case names, last one counts.
-struct Listed(Vec<(BString, BString)>);
+pub(crate) struct Listed(Vec<(BString, BString)>);
 
 impl Listed {
     fn new(output: &[u8]) -> Self {
@@ -150,7 +155,7 @@ impl Listed {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
-    fn get(&self, name: impl AsRef<[u8]>) -> Option<&BStr> {
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&BStr> {
         let name = name.as_ref();
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
@@ -164,8 +169,13 @@ impl Listed {
         }
     }
 
+    /// Whether something begins so.
+    pub fn has_section(&self, start: &str) -> bool {
+        self.0.iter().any(|(name, _)| name.starts_with(start.as_bytes()))
+    }
+
     /// `SECTION.SUBSECTION.KEY`: the subsections, in order, each once.
-    fn subsections<'a>(&'a self, section: &str, key: &str) -> Vec<&'a BStr> {
+    pub fn subsections<'a>(&'a self, section: &str, key: &str) -> Vec<&'a BStr> {
         let (start, end) = (format!("{section}."), format!(".{key}"));
         let mut found: Vec<&BStr> = Vec::new();
         for (name, _) in &self.0 {
@@ -261,6 +271,10 @@ fn remote(
         retry_max: seconds("retryMax", 300)?,
     };
     let refspecs = Refspecs::new(listed.all(&key(name, "fetch")).map(|text| text.as_bytes()));
+    let mut reasons = Reasons::of(listed, name);
+    if !refspecs.are_plain(listed.all(&key(name, "fetch")).map(|text| text.as_bytes())) {
+        reasons.fetch.get_or_insert_with(|| "remote.NAME.fetch is not the usual one".to_owned());
+    }
     let own: Vec<BString> = listed.all(&key(name, "daemonrefs")).map(ToOwned::to_owned).collect();
     let prefixes = if own.is_empty() { refspecs.prefixes() } else { own };
     let urls = key(name, "url");
@@ -272,7 +286,9 @@ fn remote(
         refspecs,
         prefixes,
         times,
-        annex_uuid: listed.get(key(name, "annex-uuid")).map(ToOwned::to_owned),
+        follows_tags: listed.get(key(name, "tagopt")).is_none(),
+        reasons,
+        annex_uuids: listed.all(&key(name, "annex-uuid")).map(ToOwned::to_owned).collect(),
         annex_ignore: listed.bool(key(name, "annex-ignore")).unwrap_or(false),
     })
 }

@@ -72,7 +72,11 @@ impl Status {
             }
             Note::Disconnected { url, .. } => drop(one.nodes.remove(url)),
             Note::Synced { well: true, .. } => one.error = None,
-            Note::Syncing { .. } | Note::Synced { .. } => {}
+            Note::Syncing { .. }
+            | Note::Synced { .. }
+            | Note::Extensions { .. }
+            | Note::Progress { .. }
+            | Note::Transferred { .. } => {}
         }
     }
 

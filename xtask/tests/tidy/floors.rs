@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("front-git", 7),
     ("front-ssh", 7),
     ("front-stdio", 7),
+    ("webhooks", 7),
     ("remote-daemon", 7),
     ("packhorse", 8),
 ];

@@ -37,13 +37,13 @@ pub(crate) struct HttpRoad {
 }
 
 /// A connection that takes one request after another.
-struct Connection {
-    sender: SendRequest<Body>,
+pub(super) struct Connection {
+    pub sender: SendRequest<Body>,
     task: Arc<Task>,
 }
 
 /// What moves the bytes of a connection; it ends when nobody wants them any more.
-struct Task(JoinHandle<()>);
+pub(super) struct Task(JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -233,21 +233,10 @@ impl HttpRoad {
                 },
             }
         }
-        let mut connection = self.connect().await?;
+        let mut connection = connect(&self.url, &self.options).await?;
         let response = connection.sender.send_request(request).await.map_err(failed)?;
         self.connection = Some(connection);
         Ok(response)
-    }
-
-    async fn connect(&self) -> Result<Connection, Error> {
-        let host = self.url.host_name();
-        let stream = tcp::connect(host, self.url.port(), &self.options).await?;
-        if !self.url.is_tls {
-            return begin(stream).await;
-        }
-        let tls = tls::begin(stream, host, &self.options.http);
-        let tls = tokio::time::timeout(self.options.connect_timeout, tls).await;
-        begin(tls.map_err(|_| Error::Silent(self.options.connect_timeout))??).await
     }
 
     async fn refused(&self, response: Response<Incoming>) -> Error {
@@ -271,6 +260,18 @@ impl HttpRoad {
     }
 }
 
+/// A new connection to where an address leads.
+pub(super) async fn connect(url: &HttpUrl, options: &Options) -> Result<Connection, Error> {
+    let host = url.host_name();
+    let stream = tcp::connect(host, url.port(), options).await?;
+    if !url.is_tls {
+        return begin(stream).await;
+    }
+    let tls = tls::begin(stream, host, &options.http);
+    let tls = tokio::time::timeout(options.connect_timeout, tls).await;
+    begin(tls.map_err(|_| Error::Silent(options.connect_timeout))??).await
+}
+
 async fn begin(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) -> Result<Connection, Error> {
@@ -285,7 +286,7 @@ async fn begin(
 }
 
 /// With what is below it, where the words about why are.
-fn error_words(error: &hyper::Error) -> String {
+pub(super) fn error_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

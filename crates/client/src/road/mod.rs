@@ -2,6 +2,7 @@
 
 mod body;
 mod http;
+mod post;
 mod program;
 mod tcp;
 mod tls;
@@ -18,8 +19,9 @@ use crate::{Error, Options, RemoteUrl};
 
 pub(crate) use body::Body;
 pub(crate) use http::HttpRoad;
+pub use post::{Posted, post};
 pub use program::shell_quoted;
-pub(crate) use program::{ProgramEnd, ssh_stream};
+pub(crate) use program::{ProgramEnd, program_stream, ssh_stream};
 
 /// A stream that can be written.
 pub type BoxWrite = Box<dyn AsyncWrite + Send + Unpin>;

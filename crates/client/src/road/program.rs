@@ -116,6 +116,16 @@ pub(crate) fn ssh_stream(
     start("ssh".to_owned(), ssh_command(to, asked, &options.ssh)?)
 }
 
+/// A program of this machine, with its standard input and output.
+pub(crate) fn program_stream(
+    name: &str,
+    words: &[&OsStr],
+) -> Result<(BoxRead, BoxWrite, ProgramEnd), Error> {
+    let mut command = Command::new(name);
+    command.args(words);
+    start(name.to_owned(), command)
+}
+
 /// ssh with something to run there (git(1), `GIT_SSH`).
 fn ssh_command(
     (user, host, port): (Option<&str>, &str, Option<u16>),

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bstr::{BStr, BString};
+use repository::Repository;
 use serve::{HiddenRefs, Namespace};
 use storage::Target;
 
@@ -63,6 +64,12 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// What callers see of a repository.
+    pub fn of(repository: &Repository, namespace: Namespace, prefixes: Vec<BString>) -> Self {
+        let hidden = HiddenRefs::from_config(repository.config(), "uploadpack");
+        View { hidden, namespace, prefixes }
+    }
+
     fn shown<'a>(&self, stored: &'a BStr) -> Option<&'a BStr> {
         let shown = self.namespace.shown(stored);
         if self.hidden.hides(shown, stored) {

@@ -47,6 +47,8 @@ pub enum Command {
     Group(Accounts<GroupCommand>),
     /// Say who may do what, and why.
     Access(Accounts<AccessCommand>),
+    /// Look after webhooks: what waits, what was delivered, and whether a receiver listens.
+    Webhook(WebhookOptions),
     /// Answer one fetch on standard input and output, like git-upload-pack.
     #[command(name = "upload-pack")]
     UploadPack(UploadPackOptions),
@@ -73,6 +75,48 @@ pub enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `packhorse webhook`.
+#[derive(Debug, Args)]
+pub struct WebhookOptions {
+    /// The server's configuration file, where webhooks are.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: WebhookCommand,
+}
+
+/// What is done with webhooks.
+#[derive(Debug, Subcommand)]
+pub enum WebhookCommand {
+    /// Print each webhook, how many deliveries wait for it and how many were given up.
+    List,
+    /// Print the last attempts to deliver.
+    Log {
+        /// Of this webhook.
+        #[arg(value_name = "NAME")]
+        hook: Option<String>,
+        /// So many.
+        #[arg(short = 'n', value_name = "N", default_value_t = 20)]
+        count: usize,
+    },
+    /// Send a webhook a word that nothing happened, and print what it answers.
+    Ping {
+        /// Its name.
+        #[arg(value_name = "NAME")]
+        hook: String,
+    },
+    /// Deliver again what was given up; a running server finds it within webhooks.look_ms.
+    Retry {
+        /// The webhook.
+        #[arg(value_name = "NAME")]
+        hook: String,
+        /// Deliveries, by their ids in the log; all, where none is named.
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
     },
 }
 

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use front_http::Server;
-use host::{Host, PushAccess};
+use host::{Host, PushAccess, Settings};
+use webhooks::Webhooks;
 
 use crate::cli::ServeOptions;
 use crate::machine;
@@ -62,7 +63,11 @@ fn serve(options: &ServeOptions, given: Given) -> Result<bool, String> {
     let catalogue = catalogue.with_stores(open_routes(&plan.routes, &plan.stores)?);
     let listed = catalogue.list(COUNTED_MAX);
     // Made here and dropped here: a store must not be asked, nor closed, where futures are run.
-    let host = Arc::new(Host::new(catalogue, plan.settings.clone()));
+    let webhooks = Arc::new(Webhooks::default());
+    let failed = |error| format!("cannot keep webhooks: {error}");
+    webhooks.configure(plan.webhooks.clone()).map_err(failed)?;
+    let settings = Settings { listener: Some(webhooks.clone()), ..plan.settings.clone() };
+    let host = Arc::new(Host::new(catalogue, settings));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(plan.settings.requests_max.saturating_add(Server::SPARE_THREADS))
@@ -73,7 +78,7 @@ fn serve(options: &ServeOptions, given: Given) -> Result<bool, String> {
         let doors = Doors::open(&plan, given).await?;
         let signals = |error| format!("cannot listen for signals: {error}");
         let stop = stop_signal().map_err(signals)?;
-        let reload = reloads(options, &plan, &host).map_err(signals)?;
+        let reload = reloads(options, &plan, &host, &webhooks).map_err(signals)?;
         welcome(&plan, &listed, &doors);
         notify("READY=1");
         host.start_upkeep();
@@ -90,6 +95,7 @@ fn serve(options: &ServeOptions, given: Given) -> Result<bool, String> {
             well = &mut served => well,
             never = reload => match never {},
             never = certificates => match never {},
+            () = webhooks.run(&host) => false,
         };
         Ok::<_, String>(well)
     });
@@ -122,6 +128,7 @@ fn reloads(
     options: &ServeOptions,
     plan: &Plan,
     host: &Arc<Host>,
+    webhooks: &Arc<Webhooks>,
 ) -> std::io::Result<impl Future<Output = Infallible>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangup = signal(SignalKind::hangup())?;
@@ -135,6 +142,10 @@ fn reloads(
                 Ok(anew) => {
                     let mut settings = anew.settings;
                     settings.engine.memory = memory.clone();
+                    settings.listener = Some(webhooks.clone());
+                    if let Err(error) = webhooks.configure(anew.webhooks) {
+                        tracing::error!(%error, "webhooks stay as they were");
+                    }
                     settings.cert_nonce_seed = plan.settings.cert_nonce_seed.clone();
                     // Where it listens stays as it is, and so does what follows from that.
                     settings.push_access = match settings.push_access {

@@ -24,6 +24,7 @@ use crate::config::{
 };
 use crate::machine;
 use crate::store::{StoreUrl, StoresConfig, store_url};
+use crate::webhook;
 
 /// Where a server listens unless told otherwise.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8417";
@@ -45,6 +46,7 @@ pub(super) struct Plan {
     pub(super) allow_anonymous_push: bool,
     pub(super) settings: Settings,
     pub(super) http: HttpSettings,
+    pub(super) webhooks: Option<(webhooks::Settings, Vec<webhooks::Hook>)>,
 }
 
 /// Where the repositories are.
@@ -140,6 +142,7 @@ pub(super) fn plan(options: &ServeOptions, given: &Given) -> Result<Plan, String
         );
     }
     let served = served(options, &file)?;
+    let webhooks = webhook::config::plan(&file.webhooks, &file.webhook, &file.folder)?;
     let (routes, stores) = (StoreUrl::routes_of_file(&file)?, StoresConfig::of_file(&file));
     Ok(Plan {
         served,
@@ -153,6 +156,7 @@ pub(super) fn plan(options: &ServeOptions, given: &Given) -> Result<Plan, String
         allow_anonymous_push,
         settings,
         http,
+        webhooks,
     })
 }
 

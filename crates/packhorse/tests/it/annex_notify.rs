@@ -1,10 +1,12 @@
 //! What `git-annex-shell notifychanges` tells, and git-annex' own daemon that listens to it.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use testkit::{LineProcess, RealGit, installed_programs};
+use rustix::process::{Pid, Signal, kill_process_group};
+use testkit::{LineProcess, RealGit, installed_programs, wait_until};
 
 use crate::serving::{Serving, packhorse};
 use crate::ssh_client::SshClient;
@@ -139,4 +141,47 @@ fn the_daemon_of_git_annex_fetches_by_itself() {
     arrived(&mut daemon, &three);
     daemon.say("STOP");
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+/// A process with all it has started, which end with the test.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// git-annex' assistant at the one end, git-remote-daemon at the other, and a server between them.
+#[test]
+fn the_assistant_of_git_annex_keeps_in_step_with_another_daemon() {
+    let scene = Scene::new();
+    let git = &scene.git;
+    let url = format!("ssh://git@{}/r.git", scene.server.ssh_authority());
+    let away = git.clone(&url, "away", &["-q", "-b", "main"]);
+    git.ok(&away, &["annex", "init", "-q", "away"]);
+    // Files go into git: this is about refs.
+    git.ok(&away, &["config", "annex.largefiles", "nothing"]);
+    git.ok(&away, &["config", "annex.autocommit", "true"]);
+    let log = fs::File::create(git.path("assistant.log")).expect("a file");
+    let mut assistant = git.command(&away);
+    assistant.args(["annex", "assistant", "--foreground", "--startdelay=0"]).process_group(0);
+    assistant.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+    let _assistant = Group(assistant.spawn().expect("it starts"));
+    let here = git.clone(&url, "here", &["-q", "-b", "main"]);
+    git.ok(&here, &["config", "remote.origin.daemon", "sync"]);
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_git-remote-daemon"));
+    git.isolate(&mut daemon);
+    daemon.current_dir(&here).arg("run").process_group(0).stderr(Stdio::null());
+    let _daemon = Group(daemon.spawn().expect("it starts"));
+    // What is committed here arrives in the assistant's folder.
+    git.commit_file(&here, "from-here", "one");
+    wait_until("it is there", || away.join("from-here").exists());
+    // What is put into that folder is committed, and arrives here.
+    fs::write(away.join("from-there"), "two").expect("a file");
+    wait_until("it is here", || here.join("from-there").exists());
+    git.commit_file(&here, "from-here", "three");
+    let is_three = || fs::read_to_string(away.join("from-here")).is_ok_and(|text| text == "three");
+    wait_until("it is there, too", is_three);
 }

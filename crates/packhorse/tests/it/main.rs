@@ -45,3 +45,4 @@ mod stop;
 mod store;
 mod table;
 mod watch;
+mod webhooks;

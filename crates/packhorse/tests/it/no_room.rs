@@ -7,16 +7,24 @@ use testkit::{RealGit, Scenario};
 
 use crate::serving::{Serving, files, packhorse};
 
+/// `unshare` with a mount namespace of its own.
+pub const INSIDE: [&str; 2] = ["--map-root-user", "--mount"];
+
+/// Whether this machine lets us mount something there; says so where it does not.
+pub fn may_mount() -> bool {
+    let mount = ["mount", "-t", "tmpfs", "none", "/mnt"];
+    let allowed = Command::new("unshare").args(INSIDE).args(mount).output();
+    let allowed = allowed.is_ok_and(|output| output.status.success());
+    if !allowed {
+        println!("skipped: this user may not mount anything in a namespace of its own");
+    }
+    allowed
+}
+
 /// A server in a mount namespace of its own, after a shell prepared the folder `srv` for it.
 /// `None`, and said so, where this machine does not let us.
 fn prepared(git: &RealGit, prepare: &str) -> Option<Serving> {
-    let inside = ["--map-root-user", "--mount"];
-    let allowed = Command::new("unshare")
-        .args(inside)
-        .args(["mount", "-t", "tmpfs", "none", "/mnt"])
-        .output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: this user may not mount anything in a namespace of its own");
+    if !may_mount() {
         return None;
     }
     let mut command = Command::new("unshare");
@@ -24,7 +32,7 @@ fn prepared(git: &RealGit, prepare: &str) -> Option<Serving> {
     let server = packhorse(git).get_program().to_owned();
     command
         .current_dir(git.root())
-        .args(inside)
+        .args(INSIDE)
         .args(["sh", "-e", "-c", &format!("{prepare}; exec \"$0\" serve srv --listen 127.0.0.1:0")])
         .arg(server);
     Some(Serving::spawn(git, command))

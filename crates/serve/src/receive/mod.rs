@@ -229,6 +229,12 @@ impl ReceivePack<'_> {
             skip_connectivity_check: self.skip_connectivity_check,
         };
         let unpack_status = push.execute(&mut commands, unpacked, messages)?;
+        let outcome = outcome(&commands);
+        if let Some(guard) = self.guard.filter(|_| !outcome.updated.is_empty())
+            && let Err(words) = guard.moved(&outcome.updated)
+        {
+            messages.warning(words);
+        }
 
         let report = report::report(&commands, unpack_status).encode(request.report())?;
         if let Some(report) = report {
@@ -240,7 +246,7 @@ impl ReceivePack<'_> {
         {
             messages.warning(format!("could not update server info: {error}"));
         }
-        Ok(outcome(&commands))
+        Ok(outcome)
     }
 
     /// Reads the pack, unless there is none, and finds out what a shallow client's commands need.

@@ -12,6 +12,7 @@ use storage::RefSnapshot;
 
 use crate::{Error, Namespace};
 
+use super::RefUpdate;
 use super::advertise::each_ref;
 use super::commands::{Command, abbreviated, refuse_rest};
 use super::messages::Messages;
@@ -34,6 +35,12 @@ pub trait Guard {
 
     /// Hears of a change that is refused.
     fn refused(&self, name: &BString, action: Action, why: &str);
+
+    /// Hears of refs that have moved, before whoever pushes does.
+    ///
+    /// # Errors
+    /// Words that he is warned with. The refs stay where they are.
+    fn moved(&self, updates: &[RefUpdate]) -> Result<(), String>;
 }
 
 /// Looks at the commands of one push.

@@ -172,3 +172,78 @@ fn a_repository_that_goes_ends_it() {
     wait_until("it has ended", ended);
     drop(running);
 }
+
+/// The one for all repositories, stopped when the test ends.
+struct All<'s>(&'s Scene);
+
+impl All<'_> {
+    fn run(&self, args: &[&str]) -> (String, i32) {
+        run(self.0, self.0.git.root(), &[args, &["--all"]].concat())
+    }
+}
+
+impl Drop for All<'_> {
+    fn drop(&mut self) {
+        self.run(&["stop"]);
+    }
+}
+
+#[test]
+fn one_process_looks_after_all() {
+    let scene = Scene::new();
+    let other = scene.git.clone(scene.server.url("r.git"), "other", &["-q"]);
+    let name = |folder: &Path| {
+        let folder = folder.to_str().expect("UTF-8");
+        scene.git.ok(
+            scene.git.root(),
+            &["config", "--global", "--add", "remoteDaemon.repository", folder],
+        );
+    };
+    let all = All(&scene);
+    assert_eq!(all.run(&["status"]), ("not running\n".into(), 1));
+    name(&scene.away);
+    name(&scene.git.path("nowhere"));
+    scene.config(&other, "remote.origin.daemon", "pull");
+    let (said, status) = all.run(&["start"]);
+    assert!(said.starts_with("started (process ") && status == 0, "{said}");
+    let (said, _) = all.run(&["start"]);
+    assert!(said.starts_with("already running (process "), "{said}");
+    let two = scene.push("main", "two");
+    wait_until("it is fetched", || scene.at(&scene.away, "origin/main").as_ref() == Some(&two));
+    // One that is named later.
+    assert_ne!(scene.at(&other, "HEAD").as_ref(), Some(&two));
+    name(&other);
+    wait_until("it follows", || scene.at(&other, "HEAD").as_ref() == Some(&two));
+    let three = scene.push("main", "three");
+    wait_until("it follows", || scene.at(&other, "HEAD").as_ref() == Some(&three));
+    let (said, _) = run(&scene, &other, &["start"]);
+    assert!(said.ends_with(", for all repositories)\n"), "{said}");
+    let (said, status) = run(&scene, &other, &["stop"]);
+    assert!(said.contains("looks after all repositories") && status == 128, "{said}");
+    wait_until("it says so", || run(&scene, &other, &["status"]).0.contains("packhorse-watch"));
+    assert!(run(&scene, &other, &["log"]).0.contains("origin: changed: refs/heads/main"));
+    let (said, status) = all.run(&["status"]);
+    assert_eq!(status, 0);
+    for words in
+        ["for all repositories", "nowhere\n  error: ", "other\n  running", "packhorse-watch"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let (json, _) = all.run(&["status", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert!(json["process"].is_u64(), "{json}");
+    assert_eq!(json["repositories"].as_object().map(serde_json::Map::len), Some(3), "{json}");
+    assert!(all.run(&["log"]).0.contains("nowhere: "));
+    // One that is not named any more.
+    let other_name = other.to_str().expect("UTF-8");
+    let unset =
+        ["config", "--global", "--fixed-value", "--unset", "remoteDaemon.repository", other_name];
+    scene.git.ok(scene.git.root(), &unset);
+    wait_until("it is let go", || run(&scene, &other, &["status"]).1 == 1);
+    assert_eq!(run(&scene, &scene.away, &["status"]).1, 0);
+    // It has one of its own now.
+    drop(start(&scene, &other));
+    assert_eq!(all.run(&["stop"]), ("stopped\n".into(), 0));
+    assert_eq!(run(&scene, &scene.away, &["status"]).1, 1);
+    assert!(all.run(&["unit"]).0.contains("git-remote-daemon\" run --all\n"));
+}

@@ -1,7 +1,10 @@
 //! git-remote-daemon, beside repositories of stock git.
 
 mod background;
+mod contents;
+mod direct;
 mod foreground;
+mod no_room;
 mod ways;
 mod weather;
 

@@ -9,23 +9,30 @@ const FIRST: Duration = Duration::from_secs(1);
 /// once.
 #[derive(Debug)]
 pub struct Backoff {
+    first: Duration,
     next: Duration,
     max: Duration,
     random: u64,
 }
 
 impl Backoff {
-    /// Waits up to `max`; `seed` is any number.
+    /// Waits from a second up to `max`; `seed` is any number.
     pub fn new(max: Duration, seed: u64) -> Self {
+        Self::between(FIRST, max, seed)
+    }
+
+    /// Waits from `first` up to `max`.
+    pub fn between(first: Duration, max: Duration, seed: u64) -> Self {
         // Seeds that are near to each other give numbers that are not (Steele and others 2014, SplitMix64).
         let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Backoff { next: FIRST.min(max), max, random: (mixed ^ mixed >> 31).max(1) }
+        let random = (mixed ^ mixed >> 31).max(1);
+        Backoff { first: first.min(max), next: first.min(max), max, random }
     }
 
     /// It went well.
     pub fn reset(&mut self) {
-        self.next = FIRST.min(self.max);
+        self.next = self.first;
     }
 
     /// How long to wait now: between a half and the whole of what it may be.
