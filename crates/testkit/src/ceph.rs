@@ -34,15 +34,27 @@ pub struct Ceph {
     _folder: TempDir,
 }
 
-static SHARED: OnceLock<Ceph> = OnceLock::new();
+/// `None` when it was tried and did not start: nobody waits for that twice.
+static SHARED: OnceLock<Option<Ceph>> = OnceLock::new();
 
 impl Ceph {
     /// The service of this test program, started unless it runs already; it ends with the program.
     ///
     /// # Panics
-    /// When Ceph is not installed: `cargo xtask check` does that.
+    /// When Ceph is not installed (`cargo xtask check` does that) or does not start.
     pub fn shared() -> &'static Ceph {
-        SHARED.get_or_init(Ceph::start)
+        let mut why = None;
+        let started = SHARED.get_or_init(|| match std::panic::catch_unwind(Ceph::start) {
+            Ok(ceph) => Some(ceph),
+            Err(panic) => {
+                why = Some(panic);
+                None
+            }
+        });
+        if let Some(panic) = why {
+            std::panic::resume_unwind(panic);
+        }
+        started.as_ref().expect("Ceph starts: the test that tried says why it did not")
     }
 
     /// As [`Ceph::shared`]; `None`, with a note, where `cargo xtask check` could not install it.
@@ -152,8 +164,24 @@ impl Ceph {
         let output = output
             .unwrap_or_else(|why| panic!("start {name}: {why} (cargo xtask check installs it)"));
         let (out, err) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{name} {arguments:?}: {}\n{err}", output.status);
+        if !output.status.success() {
+            panic!("{name} {arguments:?}: {}\n{err}\n{}", output.status, self.last_words());
+        }
         String::from_utf8_lossy(out).into_owned()
+    }
+
+    /// The ends of what the daemons wrote.
+    fn last_words(&self) -> String {
+        let files = std::fs::read_dir(self.folder()).into_iter().flatten().flatten();
+        let mut words = String::new();
+        for path in files.map(|file| file.path()) {
+            if path.extension().is_some_and(|kind| kind == "out" || kind == "log") {
+                let text = std::fs::read(&path).unwrap_or_default();
+                let end = String::from_utf8_lossy(&text[text.len().saturating_sub(1500)..]);
+                let _ = writeln!(words, "-- {}:\n{end}", path.display());
+            }
+        }
+        words
     }
 
     fn keep(&mut self, name: &str, arguments: &[&str]) {
@@ -247,6 +275,9 @@ fn configuration(root: &Path, cluster: &str, (monitor, port): (u16, u16)) -> Str
         "mon allow pool size one = true",
         "mon max pg per osd = 1000",
         "osd objectstore = memstore",
+        // By itself it ends, without a word, on a disk that is 95 % full.
+        "mon data avail crit = 0",
+        "mon data avail warn = 0",
         "osd crush chooseleaf type = 0",
         "osd pool default size = 1",
         "osd pool default min size = 1",
