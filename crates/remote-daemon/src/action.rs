@@ -53,13 +53,17 @@ async fn fetch_directly(repository: &Repository, remote: &Remote) -> Result<Done
             continue;
         }
         match direct::fetch(repository, remote, node).await {
-            Ok(()) => {
+            Ok(rejected) => {
                 if FETCHES.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
                     let tidied =
                         repository.git.output(&["maintenance", "run", "--auto", "--quiet"]);
                     let _ = tidied.await;
                 }
-                return Ok(Done::Well(Some(format!("fetched (client, {})", node.shown()))));
+                let mut words = format!("fetched (client, {})", node.shown());
+                for name in rejected {
+                    words.push_str(&format!("; {name}: [rejected] (non-fast-forward)"));
+                }
+                return Ok(Done::Well(Some(words)));
             }
             Err(unfit) if unfit.may_pass => failures.push(unfit.words),
             Err(unfit) => return Err(unfit.words),

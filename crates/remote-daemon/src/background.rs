@@ -17,7 +17,7 @@ use crate::daemon::{self, Mode};
 use crate::git::Repository;
 use crate::journal::journal;
 use crate::note::{Note, Order};
-use crate::place::{Place, Running};
+use crate::place::{Lock, Place, Running};
 use crate::settings::Action;
 use crate::status::Status;
 use crate::{all, journal};
@@ -145,7 +145,7 @@ async fn begin(whose: Whose, detached: bool) -> Result<(), String> {
 /// In words.
 pub async fn look_after(
     repository: Repository,
-    lock: File,
+    lock: Lock,
     journal: Dispatch,
     ordered: mpsc::Receiver<Order>,
 ) -> Result<(), String> {

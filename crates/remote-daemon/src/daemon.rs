@@ -17,7 +17,7 @@ use crate::needs::{Need, Needs};
 use crate::network::{Network, Sleep};
 use crate::note::{Note, Order};
 use crate::settings::{self, Action, Remote, Settings};
-use crate::transfer::{ANNEX, Outcome, Transfers};
+use crate::transfer::{ANNEX, Outcome, Transfer, Transfers};
 use client::Backoff;
 
 /// How often it is looked whether the repository is still there, and its configuration the same.
@@ -28,6 +28,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(50);
 const NETWORK_TIME: Duration = Duration::from_millis(500);
 /// How often it is looked whether a work tree can follow by now.
 const LATER_TIME: Duration = Duration::from_secs(30);
+/// What is said where a remote is named.
+const NO_REMOTE: &str = "there is no such remote, or it is off";
 /// Notes that wait for listeners to be heard.
 const HEARD_MAX: usize = 256;
 
@@ -192,9 +194,11 @@ impl Daemon {
             })
             .map(|(name, _)| name.clone())
             .collect();
+        let mut unsettled = Vec::new();
         for name in gone {
             self.remotes.remove(&name);
             self.told.remove(&name);
+            unsettled.extend(self.transfers.end(&name));
             if !wanted.contains_key(&name) {
                 self.status(&name, "not listened to any more".to_owned()).await;
             }
@@ -204,6 +208,10 @@ impl Daemon {
                 let listened = self.listen(remote);
                 self.remotes.insert(name, listened);
             }
+        }
+        // Of remotes that go on elsewhere, they do, too.
+        for transfer in unsettled {
+            self.transfer(transfer).await;
         }
         self.look_at_own().await;
     }
@@ -300,28 +308,27 @@ impl Daemon {
                 let names = if wanted { vec![ANNEX] } else { Vec::new() };
                 self.note(Note::Extensions { names }).await;
             }
-            Order::Transfer(transfer) => {
-                let Some(one) = self.remotes.get(&transfer.remote) else {
-                    let words = "there is no such remote, or it is off".to_owned();
-                    self.note(transfer.ended(Outcome::Failed(words))).await;
-                    return true;
-                };
-                let around = (&self.repository, &self.notes, self.paused.subscribe());
-                if let Err(note) = self.transfers.add(transfer, &one.remote, around) {
-                    self.note(note).await;
-                }
-            }
+            Order::Transfer(transfer) => self.transfer(transfer).await,
             Order::Push(name) => match self.remotes.contains_key(&name) {
                 true => {
                     let need = Need { push: true, was_asked: true, ..Need::default() };
                     self.needs.add(&name, need);
                 }
-                false => {
-                    self.error(&name, "there is no such remote, or it is off".to_owned()).await
-                }
+                false => self.error(&name, NO_REMOTE.to_owned()).await,
             },
         }
         true
+    }
+
+    async fn transfer(&mut self, transfer: Transfer) {
+        let Some(one) = self.remotes.get(&transfer.remote) else {
+            self.note(transfer.ended(Outcome::Failed(NO_REMOTE.to_owned()))).await;
+            return;
+        };
+        let around = (&self.repository, &self.notes, self.paused.subscribe());
+        if let Err(note) = self.transfers.add(transfer, &one.remote, around) {
+            self.note(note).await;
+        }
     }
 
     fn retry(&self) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bstr::BString;
 use client::{AnnexKey, AnnexStore, Error, RemoteUrl};
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::git::Repository;
@@ -75,13 +75,23 @@ pub enum Outcome {
 /// What waits, of all remotes.
 #[derive(Default)]
 pub struct Transfers {
-    waiting: Arc<Mutex<BTreeMap<BString, VecDeque<Transfer>>>>,
+    waiting: Arc<Waiting>,
     workers: JoinSet<()>,
+    /// How many workers there have been.
+    begun: u64,
 }
 
-type Waiting = Mutex<BTreeMap<BString, VecDeque<Transfer>>>;
+/// What waits for one worker.
+struct Queue {
+    worker: u64,
+    transfers: VecDeque<Transfer>,
+    /// The worker ends with it.
+    _goes_on: oneshot::Sender<()>,
+}
 
-fn lock(waiting: &Waiting) -> MutexGuard<'_, BTreeMap<BString, VecDeque<Transfer>>> {
+type Waiting = Mutex<BTreeMap<BString, Queue>>;
+
+fn lock(waiting: &Waiting) -> MutexGuard<'_, BTreeMap<BString, Queue>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -98,31 +108,42 @@ impl Transfers {
         let mut waiting = lock(&self.waiting);
         let name = transfer.remote.clone();
         if let Some(queue) = waiting.get_mut(&name) {
-            if queue.len() >= WAITING_MAX {
+            if queue.transfers.len() >= WAITING_MAX {
                 let words = format!("{WAITING_MAX} transfers wait already");
                 return Err(transfer.ended(Outcome::Failed(words)));
             }
-            if !queue.contains(&transfer) {
-                queue.push_back(transfer);
+            if !queue.transfers.contains(&transfer) {
+                queue.transfers.push_back(transfer);
             }
             return Ok(());
         }
-        waiting.insert(name, VecDeque::from([transfer]));
+        self.begun += 1;
+        let (goes_on, ends) = oneshot::channel();
+        let transfers = VecDeque::from([transfer]);
+        waiting.insert(name, Queue { worker: self.begun, transfers, _goes_on: goes_on });
         drop(waiting);
         let worker = Worker {
+            number: self.begun,
             remote: remote.clone(),
             repository: repository.clone(),
             notes: notes.clone(),
             waiting: self.waiting.clone(),
             store: None,
         };
-        self.workers.spawn(worker.run(paused));
+        self.workers.spawn(worker.run(paused, ends));
         Ok(())
+    }
+
+    /// Ends those of a remote; they have not been answered.
+    pub fn end(&mut self, remote: &BString) -> VecDeque<Transfer> {
+        lock(&self.waiting).remove(remote).map(|queue| queue.transfers).unwrap_or_default()
     }
 }
 
 /// Works off the queue of one remote.
 struct Worker {
+    /// Which one it is.
+    number: u64,
     remote: Arc<Remote>,
     repository: Arc<Repository>,
     notes: mpsc::Sender<Note>,
@@ -131,38 +152,47 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut paused: watch::Receiver<bool>) {
+    async fn run(mut self, mut paused: watch::Receiver<bool>, mut ends: oneshot::Receiver<()>) {
         while let Some(transfer) = self.first() {
-            until(&mut paused, false).await;
             let outcome = tokio::select! {
-                outcome = self.transfer(&transfer) => outcome,
-                () = until(&mut paused, true) => {
-                    // From where it was, when it goes on.
-                    self.store = None;
-                    continue;
-                }
+                outcome = async {
+                    until(&mut paused, false).await;
+                    tokio::select! {
+                        outcome = self.transfer(&transfer) => Some(outcome),
+                        () = until(&mut paused, true) => None,
+                    }
+                } => outcome,
+                _ = &mut ends => return,
+            };
+            let Some(outcome) = outcome else {
+                // From where it was, when it goes on.
+                self.store = None;
+                continue;
             };
             // Whoever says it again from now on wants it again.
-            self.settle();
-            // If nobody listens any more, this ends soon.
-            let _ = self.notes.send(transfer.ended(outcome)).await;
+            if self.settle() {
+                // If nobody listens any more, this ends soon.
+                let _ = self.notes.send(transfer.ended(outcome)).await;
+            }
         }
     }
 
     /// What is to be done next. With the last, the queue goes.
     fn first(&self) -> Option<Transfer> {
         let mut waiting = lock(&self.waiting);
-        let first = waiting.get(&self.remote.name).and_then(VecDeque::front).cloned();
+        let queue = waiting.get(&self.remote.name).filter(|queue| queue.worker == self.number)?;
+        let first = queue.transfers.front().cloned();
         if first.is_none() {
             waiting.remove(&self.remote.name);
         }
         first
     }
 
-    fn settle(&self) {
-        if let Some(queue) = lock(&self.waiting).get_mut(&self.remote.name) {
-            queue.pop_front();
-        }
+    /// One is done; unless it is somebody else's by now.
+    fn settle(&self) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let queue = waiting.get_mut(&self.remote.name).filter(|one| one.worker == self.number);
+        queue.and_then(|queue| queue.transfers.pop_front()).is_some()
     }
 
     async fn transfer(&mut self, transfer: &Transfer) -> Outcome {

@@ -30,7 +30,8 @@ struct Kept {
     is_forced: bool,
 }
 
-/// Fetches from a node of a remote.
+/// Fetches from a node of a remote. Refs that stay as they are, since they would lose commits and their refspecs have no
+/// `+`, in the order of their names.
 ///
 /// # Errors
 /// [`Unfit`]; then nothing has changed, but objects that nothing names may be there.
@@ -38,7 +39,7 @@ pub async fn fetch(
     repository: &git::Repository,
     remote: &Remote,
     node: &Node,
-) -> Result<(), Unfit> {
+) -> Result<Vec<RefName>, Unfit> {
     let url = node.url.as_ref().ok_or(Unfit::new("git alone understands the address"))?;
     let mut connection =
         Connection::open(url, Service::UploadPack, &node.options).await.map_err(Unfit::between)?;
@@ -219,10 +220,16 @@ async fn take(
     .await
 }
 
-/// Moves the refs.
-fn update(ours: &Repository, remote: &BStr, kept: Vec<Kept>, tags: Vec<Kept>) -> Result<(), Unfit> {
+/// Moves the refs; those that are not to be moved.
+fn update(
+    ours: &Repository,
+    remote: &BStr,
+    kept: Vec<Kept>,
+    tags: Vec<Kept>,
+) -> Result<Vec<RefName>, Unfit> {
     let objects = ours.objects()?;
     let committer = committer(ours);
+    let mut rejected = Vec::new();
     let mut edits = Vec::new();
     let tags = tags.into_iter().map(|tag| (tag, true));
     for (one, is_tag) in kept.into_iter().map(|one| (one, false)).chain(tags) {
@@ -235,7 +242,10 @@ fn update(ours: &Repository, remote: &BStr, kept: Vec<Kept>, tags: Vec<Kept>) ->
             Some(old) => match history::is_ancestor(&objects, &old, &one.new) {
                 Ok(true) => "fast-forward",
                 _ if one.is_forced => "forced-update",
-                _ => continue,
+                _ => {
+                    rejected.push(one.name);
+                    continue;
+                }
             },
         };
         let message = [b"fetch ", remote.as_bytes(), b": ", what.as_bytes()].concat().into();
@@ -254,5 +264,6 @@ fn update(ours: &Repository, remote: &BStr, kept: Vec<Kept>, tags: Vec<Kept>) ->
     if !edits.is_empty() {
         ours.refs().commit(RefTransaction { edits, ..RefTransaction::default() })?;
     }
-    Ok(())
+    rejected.sort_unstable();
+    Ok(rejected)
 }

@@ -72,7 +72,8 @@ fn a_lock_is_not_left_by_the_dead() {
     let running = start(&scene, &scene.away);
     let lock = scene.away.join(".git/remote-daemon/lock");
     let process = fs::read_to_string(&lock).expect("a lock");
-    let killed = std::process::Command::new("kill").args(["-9", process.trim()]).status();
+    let number = process.split(' ').next().expect("who has it");
+    let killed = std::process::Command::new("kill").args(["-9", number]).status();
     assert!(killed.expect("kill is there").success());
     wait_until("it is dead", || running.run(&["status"]).1 == 1);
     let again = start(&scene, &scene.away);

@@ -134,6 +134,45 @@ fn progress_is_told_and_a_pause_is_waited_for() {
 }
 
 #[test]
+fn a_remote_that_goes_or_moves_leaves_no_transfer_without_an_answer() {
+    let annexed = Annexed::new();
+    let scene = &annexed.scene;
+    let mut daemon = annexed.daemon();
+    let (big, small) = (scene.git.path("big"), scene.git.path("small"));
+    fs::write(&big, vec![8; 256 << 20]).expect("a file");
+    fs::write(&small, "hello\n").expect("a file");
+    let key = scene.git.ok(&scene.away, &["annex", "calckey", big.to_str().expect("UTF-8")]);
+    let is_progress = |line: &str| line.starts_with(&format!("PROGRESS origin {key} "));
+    let store = [
+        format!("TRANSFER STORE origin {key} {}", big.display()),
+        format!("TRANSFER STORE origin {HELLO} {}", small.display()),
+    ];
+    store.iter().for_each(|line| daemon.say(line));
+    daemon.expect("progress", is_progress);
+    let url = scene.git.ok(&scene.away, &["config", "remote.origin.url"]);
+    scene.config(&scene.away, "remote.origin.daemon", "off");
+    for key in [&key[..], HELLO] {
+        let line = daemon.expect_start("TRANSFER-FAILURE");
+        let why = "there is no such remote, or it is off";
+        assert_eq!(line, format!("TRANSFER-FAILURE STORE origin {key} {why}"));
+    }
+    assert!(annexed.content(HELLO).is_none());
+    // It goes on at another address.
+    scene.config(&scene.away, "remote.origin.daemon", "notify");
+    daemon.expect("it listens", |line| line.contains(" connected to "));
+    store.iter().for_each(|line| daemon.say(line));
+    daemon.expect("progress", is_progress);
+    let there = annexed.there.to_str().expect("UTF-8");
+    assert_ne!(url, there);
+    scene.config(&scene.away, "remote.origin.url", there);
+    for key in [&key[..], HELLO] {
+        let line = daemon.expect_start("TRANSFER-");
+        assert_eq!(line, format!("TRANSFER-SUCCESS STORE origin {key}"));
+        assert!(annexed.content(key).is_some());
+    }
+}
+
+#[test]
 fn the_first_place_that_can_is_used_and_a_plain_caller_sees_nothing() {
     let annexed = Annexed::new();
     let scene = &annexed.scene;

@@ -69,6 +69,29 @@ fn refs_and_their_tags_are_fetched_by_every_road() {
 }
 
 #[test]
+fn commits_are_not_lost_without_a_plus() {
+    let scene = Scene::new();
+    let (git, away) = (&scene.git, &scene.away);
+    scene.config(away, "remote.origin.fetch", "refs/heads/*:refs/remotes/origin/*");
+    let two = scene.push("main", "two");
+    git.ok(away, &["fetch", "-q"]);
+    let mut daemon = acting(&scene, away, "fetch");
+    git.ok(&scene.work, &["checkout", "-q", "--orphan", "another"]);
+    git.commit_file(&scene.work, "file", "another history");
+    git.ok(&scene.work, &["push", "-q", "--atomic", "-f", "origin", "HEAD:main", "HEAD:more"]);
+    let line = daemon.expect("it is fetched", |line| line.contains(" fetched "));
+    let rejected = "refs/remotes/origin/main: [rejected] (non-fast-forward)";
+    assert!(line.starts_with("STATUS origin fetched (client, "), "{line}");
+    assert!(line.ends_with(&format!("; {rejected}")), "{line}");
+    assert_eq!(scene.at(away, "origin/main"), Some(two));
+    assert_eq!(scene.at(away, "origin/more"), scene.at(&scene.work, "HEAD"));
+    // As git does.
+    let fetched = git.run(away, &["fetch", "--dry-run"]);
+    assert!(fetched.error_text().contains("(non-fast-forward)"), "{}", fetched.error_text());
+    assert!(!fetched.status.success());
+}
+
+#[test]
 fn what_git_alone_knows_is_git_s() {
     let scene = Scene::new();
     let away = &scene.away;
