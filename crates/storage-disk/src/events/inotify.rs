@@ -23,14 +23,14 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// The system's queue, and what its numbers stand for.
 pub(crate) struct Queue {
     file: OwnedFd,
-    directories: Mutex<HashMap<i32, Directory>>,
+    /// By the system's numbers: it has one for each directory, whatever that is called.
+    directories: Mutex<HashMap<i32, Vec<Owner>>>,
 }
 
-/// A directory events are told of.
-struct Directory {
+/// Whose refs are in a directory, and where that is for him: repositories may have several names, by links.
+struct Owner {
     path: PathBuf,
-    /// Whose refs are in it.
-    of: Vec<RefDirs>,
+    dirs: RefDirs,
 }
 
 /// What was heard.
@@ -63,7 +63,7 @@ impl Queue {
         }
     }
 
-    fn directories(&self) -> MutexGuard<'_, HashMap<i32, Directory>> {
+    fn directories(&self) -> MutexGuard<'_, HashMap<i32, Vec<Owner>>> {
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,25 +129,24 @@ impl Queue {
                 | WatchFlags::MOVE
                 | WatchFlags::ONLYDIR,
         )?;
-        let path = directory.to_owned();
-        let known = directories.entry(number).or_insert(Directory { path, of: Vec::new() });
-        // It may have another name than when it was met first.
-        directory.clone_into(&mut known.path);
-        if !known.of.contains(dirs) {
-            known.of.push(dirs.clone());
+        let owners = directories.entry(number).or_default();
+        match owners.iter_mut().find(|owner| owner.dirs == *dirs) {
+            // It may have another name than when it was met first.
+            Some(owner) => directory.clone_into(&mut owner.path),
+            None => owners.push(Owner { path: directory.to_owned(), dirs: dirs.clone() }),
         }
         Ok(())
     }
 
     /// Listens no more to what is there for this repository alone.
     pub fn ignore(&self, git_dir: &Path) {
-        self.directories().retain(|number, directory| {
-            directory.of.retain(|dirs| dirs.git_dir != git_dir);
-            if directory.of.is_empty() {
+        self.directories().retain(|number, owners| {
+            owners.retain(|owner| owner.dirs.git_dir != git_dir);
+            if owners.is_empty() {
                 // Of a directory that is gone, the system has forgotten it already.
                 let _ = inotify::remove_watch(&self.file, *number);
             }
-            !directory.of.is_empty()
+            !owners.is_empty()
         });
     }
 
@@ -180,11 +179,13 @@ impl Queue {
     }
 
     fn pass_on(&self, number: i32, name: &OsStr, flags: ReadFlags, tell: &mut dyn FnMut(Told<'_>)) {
-        let (path, of) = match self.directories().get(&number) {
-            Some(directory) => (directory.path.join(name), directory.of.clone()),
+        let told: Vec<(PathBuf, RefDirs)> = match self.directories().get(&number) {
+            Some(owners) => {
+                owners.iter().map(|owner| (owner.path.join(name), owner.dirs.clone())).collect()
+            }
             None => return,
         };
-        for dirs in of {
+        for (path, dirs) in told {
             if flags.contains(ReadFlags::ISDIR) {
                 if let Some(below) = below(&path, &dirs)
                     && (below == "refs" || below.starts_with(b"refs/") || below == "reftable")

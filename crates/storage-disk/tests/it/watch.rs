@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use object::{HashKind, RefName};
-use storage::{RefStore, Target, Watching, conformance};
+use storage::{Moved, RefStore, Target, Watching, conformance};
 use storage_disk::OpenOptions;
 use testkit::{RealGit, TempDir};
 
@@ -96,6 +96,41 @@ impl Follower {
             }
         }
     }
+}
+
+#[test]
+fn every_name_of_a_repository_is_told_by_itself() {
+    let git = RealGit::new();
+    let root = TempDir::new();
+    let (dir, other) = twice(&git, &root, HashKind::Sha1, "files");
+    let tree = git.ok(&dir, &["mktree", "--missing"]);
+    let commit = git.ok(&dir, &["commit-tree", tree.trim(), "-m", "one"]).trim().to_owned();
+    let names = |path: &Path| {
+        let (tell, told) = channel();
+        let refs = support::open(path).refs;
+        let watching = refs.watch(Arc::new(move |moved| {
+            // Whoever only looks from time to time knows no names.
+            if let Moved::Names(names) = moved {
+                names.iter().for_each(|name| tell.send(name.to_string()).unwrap_or_default());
+            }
+        }));
+        (told, watching.expect("watched"))
+    };
+    let all = [&dir, &other].map(|path| names(path));
+    let heard = |number: usize, name: &str| {
+        while all[number].0.recv_timeout(PATIENCE).expect("it is told") != name {}
+    };
+    for name in ["refs/heads/a", "refs/heads/new/b", "refs/heads/new/c"] {
+        git.ok(&dir, &["update-ref", name, &commit]);
+        if !name.ends_with('b') {
+            [0, 1].into_iter().for_each(|number| heard(number, name));
+        }
+    }
+    // One that goes leaves the other his.
+    let [kept, (told, watching)] = all;
+    drop((told, watching));
+    git.ok(&dir, &["update-ref", "refs/heads/d", &commit]);
+    while kept.0.recv_timeout(PATIENCE).expect("it is told") != "refs/heads/d" {}
 }
 
 #[test]
