@@ -325,9 +325,14 @@ pub fn watch(door: &Door, name: &str) {
     git.commit_file(&work, "file", "two");
     let two = git.rev_parse(&work, "HEAD").to_string();
     push("HEAD:refs/heads/main");
-    let event = source.expect("refs");
     let main = "refs/heads/main".to_owned();
-    assert_eq!(event.moves(), [(main.clone(), Some(one.clone()), Some(two.clone()))]);
+    let mut moves = source.expect("refs").moves();
+    // Where changes are heard by way of a store, that of a moment ago may be among them.
+    moves.retain(|(name, _, new)| (&name[..], new) != ("refs/tags/away", &None));
+    if moves.is_empty() {
+        moves = source.expect("refs").moves();
+    }
+    assert_eq!(moves, [(main.clone(), Some(one.clone()), Some(two.clone()))]);
     let cursor = source.last_id.clone().expect("a cursor");
     drop(source);
     // While he is away.
