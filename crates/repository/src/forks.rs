@@ -45,7 +45,13 @@ pub fn fork(store: &dyn RepositoryStore, lender: &str, name: &str, wait: Duratio
     }
     // Nobody drops objects without having seen who borrows.
     let _quiet = reserved(&*from.blobs, LOCK, wait)?;
-    rewrite_borrowers(&*from.blobs, wait, |names| names.push(name.to_owned()))?;
+    let enter = || {
+        rewrite_borrowers(&*from.blobs, wait, |names| {
+            names.push(name.to_owned());
+            Ok(())
+        })
+    };
+    enter()?;
     let refs = RefList::read(&*from.refs)?.only(&FORKED);
     let head = match refs.head() {
         Some(Target::Symbolic(branch)) => branch.clone(),
@@ -55,9 +61,7 @@ pub fn fork(store: &dyn RepositoryStore, lender: &str, name: &str, wait: Duratio
     let made = store.create(name, &NewRepository { hash: stored.hash, head, config: &config })?;
     if !made {
         // Somebody was faster; perhaps with the same.
-        if present(store, lender, vec![name.to_owned()])?.is_empty() {
-            release(store, lender, name, wait)?;
-        }
+        release(store, lender, name, wait)?;
         return Ok(false);
     }
     let (_, to) = open(store, name)?;
@@ -67,6 +71,8 @@ pub fn fork(store: &dyn RepositoryStore, lender: &str, name: &str, wait: Duratio
     file.write_all(line.as_bytes()).map_err(|error| storage::Error::io(ALTERNATES, error))?;
     file.finish()?;
     stage.publish()?;
+    // Whoever had this name before may have been released meanwhile. From here on it is seen who has it now.
+    enter()?;
     let (_, to) = open(store, name)?;
     RefList::read(&*to.refs)?.become_of(&refs, &*to.refs)?;
     Ok(true)
@@ -213,23 +219,32 @@ fn with_borrows(config: &[u8], borrows: bool) -> Vec<u8> {
     }
 }
 
-/// A lender has one borrower less.
+/// A lender has one borrower less, unless another one has taken his name and borrows, too.
 fn release(store: &dyn RepositoryStore, lender: &str, name: &str, wait: Duration) -> Result<()> {
     let Some(stored) = store.find(lender)? else { return Ok(()) };
     let own = store.own_parts(lender, &stored)?;
-    rewrite_borrowers(&*own.blobs, wait, |names| names.retain(|other| other != name))
+    rewrite_borrowers(&*own.blobs, wait, |names| {
+        if present(store, lender, vec![name.to_owned()])?.is_empty() {
+            names.retain(|other| other != name);
+        }
+        Ok(())
+    })
 }
 
 fn rewrite_borrowers(
     blobs: &dyn BlobStore,
     wait: Duration,
-    change: impl FnOnce(&mut Vec<String>),
+    change: impl FnOnce(&mut Vec<String>) -> Result<()>,
 ) -> Result<()> {
     let mut stage = reserved(blobs, BORROWERS, wait)?;
-    let mut names = borrowers(blobs)?;
-    change(&mut names);
+    let before = borrowers(blobs)?;
+    let mut names = before.clone();
+    change(&mut names)?;
     names.sort_unstable();
     names.dedup();
+    if names == before {
+        return Ok(());
+    }
     if names.is_empty() {
         return Ok(blobs.delete(BORROWERS)?);
     }

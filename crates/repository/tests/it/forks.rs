@@ -165,3 +165,24 @@ fn forks_of_a_lender_that_is_maintained_are_whole() {
         scene.check(&format!("fork-{number}"), &format!("copy-{number}.git"));
     }
 }
+
+#[test]
+fn a_fork_that_takes_the_name_of_one_that_goes_is_known_to_its_lender() {
+    let scene = Scene::new();
+    let (store, name) = (&*scene.store, "group/fork");
+    let is_known = || {
+        let lender = scene.store.parts("group/lender").expect("readable").expect("there");
+        storage::forks::borrowers(&*lender.blobs).expect("readable").iter().any(|one| one == name)
+    };
+    assert!(forks::fork(store, "group/lender", name, WAIT).expect("forked"));
+    for _ in 0..300 {
+        thread::scope(|scope| {
+            // Who is removed is struck from the list after he is gone.
+            scope.spawn(|| assert!(forks::remove(store, name, WAIT).expect("removed")));
+            while !forks::fork(store, "group/lender", name, WAIT).expect("forked or not") {}
+        });
+        assert!(is_known());
+    }
+    assert!(forks::remove(store, name, WAIT).expect("removed"));
+    assert!(!is_known());
+}
