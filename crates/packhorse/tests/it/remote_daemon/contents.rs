@@ -1,6 +1,7 @@
 //! Contents of git-annex over the line protocol, to and from a real git-annex.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -137,39 +138,33 @@ fn progress_is_told_and_a_pause_is_waited_for() {
 fn a_remote_that_goes_or_moves_leaves_no_transfer_without_an_answer() {
     let annexed = Annexed::new();
     let scene = &annexed.scene;
+    // Somebody who lets everybody in and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("it has one").port();
+    let nowhere = format!("ssh://git@127.0.0.1:{port}/r.git");
+    scene.config(&scene.away, "remote.origin.url", &nowhere);
+    scene.git.ok(&scene.away, &["remote", "add", "other", &nowhere]);
+    let here = scene.git.path("hello");
+    fs::write(&here, "hello\n").expect("a file");
     let mut daemon = annexed.daemon();
-    let (big, small) = (scene.git.path("big"), scene.git.path("small"));
-    fs::write(&big, vec![8; 256 << 20]).expect("a file");
-    fs::write(&small, "hello\n").expect("a file");
-    let key = scene.git.ok(&scene.away, &["annex", "calckey", big.to_str().expect("UTF-8")]);
-    let is_progress = |line: &str| line.starts_with(&format!("PROGRESS origin {key} "));
-    let store = [
-        format!("TRANSFER STORE origin {key} {}", big.display()),
-        format!("TRANSFER STORE origin {HELLO} {}", small.display()),
-    ];
-    store.iter().for_each(|line| daemon.say(line));
-    daemon.expect("progress", is_progress);
-    let url = scene.git.ok(&scene.away, &["config", "remote.origin.url"]);
-    scene.config(&scene.away, "remote.origin.daemon", "off");
-    for key in [&key[..], HELLO] {
-        let line = daemon.expect_start("TRANSFER-FAILURE");
-        let why = "there is no such remote, or it is off";
-        assert_eq!(line, format!("TRANSFER-FAILURE STORE origin {key} {why}"));
+    for remote in ["origin", "other"] {
+        daemon.say(&format!("TRANSFER STORE {remote} {HELLO} {}", here.display()));
+        daemon.say(&format!("CHECKPRESENT {remote} {HELLO}"));
     }
+    scene.config(&scene.away, "remote.other.daemon", "off");
+    let why = "there is no such remote, or it is off";
+    let failure = format!("TRANSFER-FAILURE STORE other {HELLO} {why}");
+    assert_eq!(daemon.expect_start("TRANSFER"), failure);
+    let unknown = format!("CHECKPRESENT-UNKNOWN other {HELLO} {why}");
+    assert_eq!(daemon.expect_start("CHECKPRESENT"), unknown);
     assert!(annexed.content(HELLO).is_none());
-    // It goes on at another address.
-    scene.config(&scene.away, "remote.origin.daemon", "notify");
-    daemon.expect("it listens", |line| line.contains(" connected to "));
-    store.iter().for_each(|line| daemon.say(line));
-    daemon.expect("progress", is_progress);
     let there = annexed.there.to_str().expect("UTF-8");
-    assert_ne!(url, there);
     scene.config(&scene.away, "remote.origin.url", there);
-    for key in [&key[..], HELLO] {
-        let line = daemon.expect_start("TRANSFER-");
-        assert_eq!(line, format!("TRANSFER-SUCCESS STORE origin {key}"));
-        assert!(annexed.content(key).is_some());
-    }
+    let success = format!("TRANSFER-SUCCESS STORE origin {HELLO}");
+    assert_eq!(daemon.expect_start("TRANSFER"), success);
+    assert!(annexed.content(HELLO).is_some());
+    let present = format!("CHECKPRESENT-SUCCESS origin {HELLO}");
+    assert_eq!(daemon.expect_start("CHECKPRESENT"), present);
 }
 
 #[test]
